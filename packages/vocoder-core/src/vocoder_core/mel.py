@@ -135,13 +135,14 @@ def silence_level(config: MelConfig) -> float:
 
 
 def preemphasise(wav: torch.Tensor, coefficient: float) -> torch.Tensor:
-    """y[t] = x[t] - c x[t-1] along the last axis; the sample before the first is extrapolated, 2 x[0] - x[1].
+    """y[t] = x[t] - c x[t-1] along the last axis, (..., T) -> (..., T).
 
-    (..., T) -> (..., T). The extrapolation is librosa.effects.preemphasis': no click at the start.
+    The first sample is 3 x[0] - x[1], as in librosa.effects.preemphasis (it hands 2 x[0] - x[1] to its filter as the
+    state): the public checkpoints were trained behind that.
     """
     first = wav[..., :1]
-    before = 2 * first - wav[..., 1:2] if wav.shape[-1] > 1 else first
-    return wav - coefficient * torch.cat([before, wav[..., :-1]], dim=-1)
+    start = 3 * first - wav[..., 1:2] if wav.shape[-1] > 1 else first
+    return torch.cat([start, wav[..., 1:] - coefficient * wav[..., :-1]], dim=-1)
 
 
 def _pad(wav: torch.Tensor, config: MelConfig) -> torch.Tensor:
