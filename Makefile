@@ -18,6 +18,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 POETRY ?= .venv/poetry/bin/poetry
 PACKAGES := $(patsubst packages/%/pyproject.toml,%,$(wildcard packages/*/pyproject.toml))
 TESTS := $(if $(P),packages/$(P),)
+export POETRY_VIRTUALENVS_CREATE := false
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 .PHONY: demo test test-all check wheels bench clean setup
