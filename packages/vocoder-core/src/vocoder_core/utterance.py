@@ -1,0 +1,86 @@
+"""One recording of a corpus, the order of recordings, and the walk over a folder that finds them.
+
+Order is natural (p2 before p10) and depends on names alone, so a corpus is read the same on every file system.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import logging
+import os
+import re
+from pathlib import Path
+
+from .audio import AUDIO_SUFFIXES
+
+logger = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Utterance:
+    """A recording: `id` unique in its corpus, `split` 'train', 'valid', 'test' or None where the corpus gives none."""
+
+    id: str
+    speaker: str
+    path: Path
+    text: str | None = None
+    split: str | None = None
+
+
+def natural_key(text: str) -> tuple[list[str | int], str]:
+    """Sort key in which numbers count as numbers: p2 < p10; equal numbers (1, 01) fall back to plain text order."""
+    parts = re.split("([0-9]+)", text)
+    return [int(part) if i % 2 else part for i, part in enumerate(parts)], text
+
+
+def spelled(path: str | os.PathLike[str]) -> str:
+    """The path as printable text with forward slashes; bytes that are not UTF-8 become escapes such as \\xff."""
+    return os.fsencode(Path(path).as_posix()).decode("utf-8", "backslashreplace")
+
+
+def audio_files(root: Path) -> list[Path]:
+    """All files under `root` with the suffix of an audio format, in natural order; warns of files that are left out.
+
+    Links to folders are followed, each real folder is visited once (under its own name where it lies in `root`), so
+    loops end. A link that leads nowhere is returned, for the reader to report. Raises ValueError for a closed folder.
+    """
+    found: list[Path] = []
+    left_out: collections.Counter[str] = collections.Counter()
+    seen: set[tuple[int, int]] = set()
+    links = collections.deque([root])
+    while links:  # real folders first, then what links lead to: a link never takes a folder's name away
+        stack = [links.popleft()]
+        while stack:
+            folder = stack.pop()
+            for path in _children(folder, seen):
+                if path.is_dir():
+                    (links if path.is_symlink() else stack).append(path)
+                elif path.suffix.lower() in AUDIO_SUFFIXES and not path.name.startswith("."):
+                    found.append(path)
+                else:
+                    left_out["hidden" if path.name.startswith(".") else path.suffix or "without suffix"] += 1
+    if left_out:
+        kinds = ", ".join(f"{count} {spelled(kind)}" for kind, count in sorted(left_out.items()))
+        logger.warning("%s: left out files that are not audio by their names: %s", root, kinds)
+    return sorted(found, key=lambda path: natural_key(spelled(path.relative_to(root))))
+
+
+def _children(folder: Path, seen: set[tuple[int, int]]) -> list[Path]:
+    """What lies in `folder`, sorted; nothing when it was visited before."""
+    try:
+        status = os.stat(folder)
+        if (status.st_dev, status.st_ino) in seen:
+            return []
+        seen.add((status.st_dev, status.st_ino))
+        return [folder / name for name in sorted(os.listdir(folder))]
+    except OSError as error:
+        raise ValueError(f"{folder}: the folder cannot be listed ({error.strerror})") from None
+
+
+def read_text(path: Path) -> str | None:
+    """The stripped text of a transcript file, None when there is none."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return None
