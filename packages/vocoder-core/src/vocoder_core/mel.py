@@ -79,6 +79,8 @@ class MelConfig:
 def log_mel(wav: torch.Tensor, config: MelConfig) -> torch.Tensor:
     """Log-mel spectrogram of a wave, on the wave's device and in its dtype, differentiable.
 
+    Computed in float64 inside: a float32 FFT misses the quiet bands beside loud ones by up to 4e-3 in ln units.
+
     wav: (T,) or (B, T) in [-1, 1]. Returns (M, F) or (B, M, F) with F = T // hop_length (0 for T < hop_length).
     Raises ValueError for another number of axes or for integer samples.
     """
@@ -91,7 +93,8 @@ def log_mel(wav: torch.Tensor, config: MelConfig) -> torch.Tensor:
     if n_frames == 0 or batch.shape[0] == 0:
         mel = batch.new_zeros(batch.shape[0], config.n_mels, n_frames)
     else:
-        mel = _normalised_log(_mel_bands(batch, config)[..., :n_frames], config)
+        exact = batch if batch.device.type == "mps" else batch.double()  # Apple's GPU has no float64
+        mel = _normalised_log(_mel_bands(exact, config)[..., :n_frames], config).to(wav.dtype)
     return mel if wav.dim() == 2 else mel[0]
 
 
@@ -173,6 +176,7 @@ def filterbank(config: MelConfig) -> np.ndarray:
 
 
 @lru_cache(maxsize=16)
+@torch.inference_mode(False)  # a tensor made under inference_mode and kept here could never meet autograd again
 def _filterbank_tensor(config: MelConfig, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
     return torch.from_numpy(filterbank(config)).to(device=device, dtype=dtype)
 
