@@ -43,6 +43,7 @@ class RNNMSConfig:
     hidden_size: int = 896  # H
     linear_size: int = 1024
     delay: int = 0  # samples the labels lag the mel: 400 in univoc's checkpoints (its padding, half a window)
+    loudness: float = -24.0  # LUFS of the speech it learns from: what `rnnms-infer` brings a recording to
     emphasis: float = 0.0  # pre-emphasis of the labels; 0.85 hides 8-bit noise under the speech (LPCNet), paper: none
 
     def __post_init__(self) -> None:
