@@ -1,7 +1,7 @@
 # People and CI say the same words. `make demo` and `make test` need Python 3.11 or newer, and nothing installed before.
 #
 #   make demo       real speech -> prepared corpus -> a few training steps -> held-out speech through the shipped weights
-#   make test       the fast tests          make test-all   every test        (P=rnnms: one package only)
+#   make test       the fast tests          make test-all   every test        (P=rnnms: one package only; P=tests: what spans them)
 #   make check      lint, format, types, import contracts, package metadata, versions
 #   make wheels     build every package, install the wheels alone, run each package's tests against them
 #   make bench      speed of generation     make clean      back to the state of a fresh clone
@@ -17,7 +17,7 @@ READY := .venv/ready
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 POETRY ?= .venv/poetry/bin/poetry
 PACKAGES := $(patsubst packages/%/pyproject.toml,%,$(wildcard packages/*/pyproject.toml))
-TESTS := $(if $(P),packages/$(P),)
+TESTS := $(if $(P),$(or $(wildcard packages/$(P)),$(P)))
 export POETRY_VIRTUALENVS_CREATE := false
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 

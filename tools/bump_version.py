@@ -1,7 +1,7 @@
 """Gives every package of the repository one new version, or checks that they carry the same one.
 
 It edits the `version` line and the `vocoder-core` ranges of packages/*/pyproject.toml and dates the "Unreleased"
-heading of every CHANGELOG.md. Commit the result and push the tag `vX.Y.Z`: the release workflow builds and publishes from it.
+heading of every CHANGELOG.md. Commit the result and push the tag `vX.Y.Z`: the release workflow publishes from it.
 """
 
 from __future__ import annotations
