@@ -103,7 +103,9 @@ def loudness(wav: ArrayLike, sample_rate: int) -> float:
     return float(-0.691 + 10 * np.log10(np.mean(loud)))
 
 
-def set_loudness(wav: ArrayLike, sample_rate: int, target: float = -24.0, peak: float = 0.999) -> tuple[np.ndarray, float]:
+def set_loudness(
+    wav: ArrayLike, sample_rate: int, target: float = -24.0, peak: float = 0.999
+) -> tuple[np.ndarray, float]:
     """Scale `wav` (T,) to `target` LUFS, or less where its highest sample would pass `peak`.
 
     Returns the scaled wave and the linear gain. Silence and signals under 0.4 s are only kept below `peak`.

@@ -1,7 +1,7 @@
 """Corpora listed in a table: manifest.tsv (tab) or manifest.csv (comma), a recording a line, column names in the first.
 
-`path` (relative to the table or absolute), `speaker`; optional `id` or `utt`, `split`, `transcript` or `text`; others are
-ignored. Without `path`, the recording of speaker s and utt u is s/u.flac, .wav, ... beside the table.
+`path` (relative to the table or absolute), `speaker`; optional `id` or `utt`, `split`, `transcript` or `text`; others
+are ignored. Without `path`, the recording of speaker s and utt u is s/u.flac, .wav, ... beside the table.
 """
 
 from __future__ import annotations
