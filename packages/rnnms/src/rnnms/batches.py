@@ -1,0 +1,155 @@
+"""Training batches of mel and labels out of a prepared corpus, computed on the training device.
+
+Two ways to cut the corpus, both pure functions of the step, so that a resumed run sees what it would have seen:
+
+    crops (paper)      each row a random crop; the decoder starts from zeros
+    lanes (stateful)   the shuffled corpus end to end, cut into B lanes of equal length; step s reads the s-th piece of
+                       every lane, and the decoder's state is carried from piece to piece (truncated BPTT)
+
+      lane 0  |utt 7 ... |utt 2 .|      step 0  step 1  step 2 ...
+      lane 1  |. utt 2|utt 9 ...        [----]  [----]  [----]   the mel sees `context` frames more on both sides
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vocoder_core.corpus import Corpus, Entry, crops
+from vocoder_core.mel import log_mel
+
+from .model import RNNMS
+
+
+@dataclass(frozen=True)
+class CropConfig:
+    """How training audio is cut and disturbed. Defaults are the public recipe's; 0 switches a disturbance off."""
+
+    frames: int = 24  # univoc 0.2: 24 frames, 4800 samples
+    context: int = 0  # frames the encoder sees beyond the crop on either side; univoc 0.1: 16
+    stateful: bool = False  # lanes with a carried decoder state instead of random crops
+    label_noise: float = 0.0  # probability of moving a past sample by one code: the model learns to forgive itself
+    mel_noise: float = 0.0  # standard deviation added to the mel: so that predicted mels work too
+    gain_db: float = 0.0  # uniform in +-gain_db: so that other loudnesses work
+
+    def __post_init__(self) -> None:
+        for name, low in (("frames", 1), ("context", 0), ("label_noise", 0), ("mel_noise", 0), ("gain_db", 0)):
+            if getattr(self, name) < low:
+                raise ValueError(f"crop.{name} is {getattr(self, name)}; expected at least {low}")
+
+
+@dataclass(frozen=True)
+class Batch:
+    mel: Tensor  # (B, M, context + frames + context)
+    past: Tensor  # (B, frames * hop_length) int64: the samples before the predicted ones, disturbed
+    target: Tensor  # (B, frames * hop_length) int64
+    fresh: bool  # the decoder starts from zeros
+
+
+class Batches:
+    """batches(step, rank, world_size) -> Batch: what `vocoder_core.train.fit` calls once per step."""
+
+    def __init__(self, corpus: Corpus, model: RNNMS, crop: CropConfig, batch_size: int, seed: int) -> None:
+        self.entries = corpus.split("train")
+        if not self.entries:
+            raise ValueError("the corpus has no training utterances; expected split 'train' in its manifest")
+        self.model, self.crop, self.batch_size, self.seed = model, crop, batch_size, seed
+        self.device = next(model.parameters()).device
+        self.audio = torch.from_numpy(np.array(corpus.audio)).to(self.device)  # int16, whole: 115 MB an hour
+        self._lanes: Lanes | None = None
+
+    def __call__(self, step: int, rank: int = 0, world_size: int = 1) -> Batch:
+        size = self.batch_size * world_size
+        rows = slice(rank * self.batch_size, (rank + 1) * self.batch_size)
+        words = np.random.SeedSequence([self.seed, step, rank]).generate_state(1)
+        draw = torch.Generator(self.device).manual_seed(int(words[0]))
+        if not self.crop.stateful:
+            lengths = np.array([entry.frames for entry in self.entries])
+            index, first = crops(lengths, self.seed, step, size, self.crop.frames)
+            return self._make(self._around_crops(index[rows], first[rows]), draw, fresh=True)
+        if self._lanes is None or self._lanes.count != size:
+            self._lanes = Lanes(self.entries, size, self.crop.frames, self.seed)
+        places = self._lanes.places(step, self._margin)[rows]
+        return self._make(places, draw, fresh=self._lanes.first(step))
+
+    @property
+    def _margin(self) -> int:
+        """Frames beyond the crop: the encoder's context, and half a window so that no mel frame used sees an edge."""
+        mel = self.model.config.mel
+        return self.crop.context + 1 + -(-mel.win_length // (2 * mel.hop_length))
+
+    def _around_crops(self, index: np.ndarray, first: np.ndarray) -> np.ndarray:
+        """Frame numbers in the audio array (B, margin + frames + margin); -1, silence, beyond the utterance's ends."""
+        hop = self.model.config.mel.hop_length
+        offset = np.array([entry.offset for entry in self.entries])[index]
+        length = np.array([entry.frames for entry in self.entries])[index]
+        frame = first[:, None] + np.arange(-self._margin, self.crop.frames + self._margin)
+        inside = (frame >= 0) & (frame < length[:, None])
+        return np.where(inside, offset[:, None] // hop + frame, -1)
+
+    def _make(self, places: np.ndarray, draw: torch.Generator, fresh: bool) -> Batch:
+        """places: (B, margin + frames + margin) frame numbers in the audio array, -1 for silence."""
+        config, crop = self.model.config, self.crop
+        at = torch.from_numpy(places).to(self.device)
+        frames = self.audio.view(-1, config.mel.hop_length)[at.clamp(min=0)].float() / 32768
+        wav = (frames * (at >= 0)[..., None]).flatten(1)
+        if crop.gain_db:
+            decibels = crop.gain_db * (2 * torch.rand(len(wav), 1, generator=draw, device=self.device) - 1)
+            wav = (wav * 10 ** (decibels / 20)).clamp(-1, 1)
+        edge = self._margin - crop.context
+        mel = log_mel(wav, config.mel)[..., edge : places.shape[1] - edge]
+        if crop.mel_noise:
+            mel = mel + crop.mel_noise * torch.randn(mel.shape, generator=draw, device=self.device)
+        first, samples = self._margin * config.mel.hop_length, crop.frames * config.mel.hop_length
+        labels = self.model.labels(wav)
+        past, target = labels[:, first - 1 : first + samples - 1], labels[:, first : first + samples]
+        return Batch(mel, self._disturbed(past, draw), target, fresh)
+
+    def _disturbed(self, past: Tensor, draw: torch.Generator) -> Tensor:
+        if not self.crop.label_noise:
+            return past
+        moved = torch.rand(past.shape, generator=draw, device=self.device) < self.crop.label_noise
+        step = torch.randint(0, 2, past.shape, generator=draw, device=self.device) * 2 - 1
+        return (past + moved * step).clamp(0, 2**self.model.config.bits - 1)
+
+
+class Lanes:
+    """Where step s of B parallel lanes through a shuffled corpus lies. A new shuffle every epoch."""
+
+    def __init__(self, entries: list[Entry], count: int, frames: int, seed: int) -> None:
+        self.count, self.frames, self.seed = count, frames, seed
+        self.offset = np.array([entry.offset for entry in entries])
+        self.length = np.array([entry.frames for entry in entries])
+        self.samples_per_frame = entries[0].samples // entries[0].frames
+        self.per_epoch = int(self.length.sum()) // (count * frames)  # steps
+        if not self.per_epoch:
+            raise ValueError(
+                f"the corpus has {self.length.sum()} frames, too few for {count} lanes of {frames} each; "
+                "lower train.batch_size or crop.frames"
+            )
+        self._order: tuple[int, np.ndarray] | None = None
+
+    def first(self, step: int) -> bool:
+        """Whether this step (they count from 1) starts an epoch, where the lanes jump."""
+        return (step - 1) % self.per_epoch == 0
+
+    def places(self, step: int, margin: int) -> np.ndarray:
+        """Frame numbers in the audio array (B, margin + frames + margin); -1 beyond the lanes' ends."""
+        epoch, piece = divmod(step - 1, self.per_epoch)
+        order = self._frames_of(epoch)
+        lane = np.arange(self.count)[:, None] * (self.per_epoch * self.frames)
+        at = lane + piece * self.frames + np.arange(-margin, self.frames + margin)
+        inside = (at >= 0) & (at < len(order))
+        return np.where(inside, order[at.clip(0, len(order) - 1)], -1)
+
+    def _frames_of(self, epoch: int) -> np.ndarray:
+        """Every frame of the corpus in this epoch's order. The last one asked for is kept: 28 kB a minute of speech."""
+        if self._order is None or self._order[0] != epoch:
+            shuffled = np.random.default_rng((self.seed, epoch)).permutation(len(self.length))
+            starts = self.offset[shuffled] // self.samples_per_frame
+            frames = np.concatenate([np.arange(s, s + n) for s, n in zip(starts, self.length[shuffled])])
+            self._order = (epoch, frames)
+        return self._order[1]

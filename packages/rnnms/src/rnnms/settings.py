@@ -1,0 +1,29 @@
+"""Everything a run of RNN_MS can be told: one YAML file with the sections model, data, crop, train and check."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from vocoder_core.corpus import CorpusConfig
+from vocoder_core.train import TrainConfig
+
+from .batches import CropConfig
+from .model import RNNMSConfig
+
+
+@dataclass(frozen=True)
+class CheckConfig:
+    """What is measured on held-out speech while training."""
+
+    clips: int = 32  # utterances per group (seen speakers, unseen speakers) for bits per sample
+    seconds: float = 4.0  # of each
+    synthesize: int = 2  # utterances to synthesise, score and keep as audio
+
+
+@dataclass(frozen=True)
+class Settings:
+    model: RNNMSConfig = field(default_factory=RNNMSConfig)
+    data: CorpusConfig = field(default_factory=CorpusConfig)
+    crop: CropConfig = field(default_factory=CropConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    check: CheckConfig = field(default_factory=CheckConfig)
