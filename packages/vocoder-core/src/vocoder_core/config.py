@@ -199,7 +199,7 @@ def _scalar(hint: Any, value: _Value, key: str) -> Any:
             return int(str(text).replace("_", ""))
         if hint is float and not isinstance(text, bool):
             return float(str(text))
-        if hint in (str, Path) and text is not None:
+        if hint in (str, Path) and isinstance(text, (str, int, float)):
             return hint(text)
     except (ValueError, KeyError, StopIteration):
         pass

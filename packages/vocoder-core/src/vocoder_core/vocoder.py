@@ -55,7 +55,10 @@ class Vocoder(nn.Module):
         text = yaml.safe_dump({"model": type(self).__name__, **configs.to_dict(self.config)}, sort_keys=False)
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
         _replace(path / CONFIG_NAME, lambda to: to.write_text(text, encoding="utf-8"))
-        _replace(path / WEIGHTS_NAME, lambda to: save_file(tensors, to))
+        try:
+            _replace(path / WEIGHTS_NAME, lambda to: save_file(tensors, to))
+        except SafetensorError as error:  # its writer does not raise OSError when the disk is full
+            raise OSError(f"{path / WEIGHTS_NAME}: cannot be written ({error}); the previous weights are kept") from None
 
     @classmethod
     def _own_weights(cls) -> Path:
