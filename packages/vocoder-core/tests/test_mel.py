@@ -11,6 +11,7 @@ import pytest
 import soundfile
 import soxr
 import torch
+
 from vocoder_core.mel import MelConfig, filterbank, log_mel, preemphasise, silence_level
 from vocoder_core.mel_presets import PRESETS
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+
 from vocoder_core.mel import MelConfig, log_mel
 from vocoder_core.mel_presets import PRESETS
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+
 from vocoder_core.mulaw import decode, encode
 
 BITS = range(6, 17)
