@@ -61,7 +61,11 @@ def prepare_block(block: Block) -> int:
             codes.append(code)
         except (ValueError, OSError, MemoryError) as error:
             reason = str(error).removeprefix(f"{utterance.path}: ") or type(error).__name__
-            record = {"id": utterance.id, "path": spelled(utterance.path), "reason": " ".join(reason.split())}
+            record = {
+                "id": utterance.id,
+                "path": spelled(utterance.path),
+                "reason": " ".join(reason.split()),
+            }
         records.append(record)
     with replacing(block.path) as file:
         file.write(json.dumps({"key": key, "records": records}).encode() + b"\n")
@@ -117,7 +121,7 @@ def _prepare(utterance: Utterance, split: str, config: CorpusConfig) -> tuple[di
     padded[: codes.size] = codes
     with open(utterance.path, "rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    record = {"id": utterance.id, "speaker": utterance.speaker, "split": split, "text": utterance.text}
+    record: dict[str, Any] = {"id": utterance.id, "speaker": utterance.speaker, "split": split, "text": utterance.text}
     record |= {"samples": padded.size, "frames": frames, "length": codes.size, "gain": gain, "source_sha256": sha256}
     return record, padded
 

@@ -187,7 +187,7 @@ def _finish(folder: Path, blocks: Sequence[Block], settings: dict[str, Any]) -> 
 
 
 def _tidy(folder: Path) -> None:
-    """Remove what preparation needed, the blocks' folder by renaming first: a straggler of a killed run loses its way."""
+    """Remove what preparation needed. The blocks' folder is renamed first, so a straggler of a killed run is lost."""
     done = folder / f".{PARTIAL}.{os.getpid()}.part"
     if (folder / PARTIAL).exists():
         os.rename(folder / PARTIAL, done)

@@ -81,13 +81,17 @@ class Corpus:
         """Speakers without a single training utterance."""
         return {entry.speaker for entry in self.entries} - {entry.speaker for entry in self.split("train")}
 
-    def check_features(self, features: Any) -> None:
-        """Raise ValueError, naming the field, when the corpus was prepared for other features than this dataclass."""
-        difference = first_difference(self.features, configs.to_dict(features))
+    def require(self, features: Any, **of_the_corpus: Any) -> None:
+        """Raise ValueError, naming the field, when the corpus was prepared for other features than this dataclass.
+
+        of_the_corpus: fields of CorpusConfig that have to have these values, too.
+        """
+        made = {name: getattr(self.config, name) for name in of_the_corpus} | {"features": self.features}
+        difference = first_difference(made, of_the_corpus | {"features": configs.to_dict(features)})
         if difference:
             name, here, wanted = difference
             raise ValueError(
-                f"{self.folder} was prepared with {name} = {here}, the model wants {wanted}: prepare it for this model"
+                f"{self.folder} was prepared with {name} = {here}, but {wanted} is asked: prepare it again"
             )
 
 

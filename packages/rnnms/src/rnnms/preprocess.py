@@ -1,0 +1,28 @@
+"""rnnms-preprocess IN DATA: recordings -> the prepared corpus that rnnms-train reads."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from vocoder_core import cli, preprocessing
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command; its exit status."""
+    description = "Prepare recordings for rnnms-train: one rate, one loudness, splits. Run again, it goes on."
+    return cli.run(preprocessing.parser("rnnms-preprocess", description), _prepare, argv)
+
+
+def _prepare(arguments: argparse.Namespace) -> None:
+    from .settings import Settings
+
+    settings = cli.settings(Settings, arguments, "rnnms")
+    mel, level = settings.model.mel, settings.model.loudness
+    preprocessing.prepare(
+        arguments, settings.data, mel, sample_rate=mel.sample_rate, hop_length=mel.hop_length, level_db=level
+    )
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
