@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+CLIP_SECONDS = 1.5
+CLIPS = 6
 
 
 @pytest.fixture(scope="session")
@@ -44,3 +46,20 @@ def tracked(root: Path) -> list[Path]:
         hidden = {".git", ".venv", "__pycache__", "dist"}
         return [p for p in root.rglob("*") if p.is_file() and not hidden & set(p.relative_to(root).parts)]
     return [root / line for line in listing.splitlines() if (root / line).is_file()]
+
+
+@pytest.fixture
+def speech_folder(tmp_path: Path, shared_audio: Path) -> Path:
+    """in.wav, held out, and speech/SPEAKER/*.flac: short cuts of the shared recordings."""
+    import soundfile
+
+    def cut(source: Path, target: Path) -> None:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        wav, rate = soundfile.read(source, dtype="float32")
+        soundfile.write(target, wav[: int(CLIP_SECONDS * rate)], rate)
+
+    cut(sorted(shared_audio.glob("austen/*.flac"))[0], tmp_path / "in.wav")
+    for speaker in ("carlo", "ivrvoice"):
+        for path in sorted(shared_audio.glob(f"{speaker}/*.flac"))[:CLIPS]:
+            cut(path, tmp_path / "speech" / speaker / path.name)
+    return tmp_path

@@ -1,7 +1,9 @@
-"""The installed commands, run as a user runs them: every one of them answers --help at once."""
+"""The installed commands, run as a user runs them: --help at once, then the whole way from recordings to a copy."""
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
 import sys
 import time
@@ -9,6 +11,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import soundfile
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = sorted(
@@ -16,6 +19,7 @@ COMMANDS = sorted(
     for path in ROOT.glob("packages/*/pyproject.toml")
     for name in tomllib.loads(path.read_text(encoding="utf-8"))["project"].get("scripts", {})
 )
+VOCODERS = sorted({name.rsplit("-", 1)[0] for name in COMMANDS if name.endswith("-preprocess")})
 HEAVY = {"torch", "librosa", "numba", "scipy", "soundfile", "matplotlib", "tensorboard"}
 # What the installed script does, and then tells which modules that took.
 PROGRAM = """
@@ -63,3 +67,39 @@ def test_a_wrong_flag_is_answered_with_usage_and_status_two(command: str) -> Non
     assert "usage:" in messages
     assert "Traceback" not in messages
     assert "torch" not in modules
+
+
+@pytest.mark.parametrize("vocoder", VOCODERS)
+def test_from_recordings_to_a_trained_vocoder_to_a_copy(
+    vocoder: str, speech_folder: Path, command_environment: dict[str, str]
+) -> None:
+    """Prepare, train, go on training, copy: each command understands what the one before it left."""
+
+    def run(command: str, status: int = 0) -> str:
+        done = subprocess.run(
+            command.replace("X-", f"{vocoder}-").split(),
+            cwd=speech_folder, env=command_environment, capture_output=True, text=True, check=False, timeout=300,
+        )  # fmt: skip
+        assert done.returncode == status, f"{command}: {done.stderr}"
+        return done.stderr if status else done.stdout
+
+    run("X-preprocess speech data --config tiny")
+    run("X-train data run --config tiny --set train.steps=3")
+    assert {"config.yaml", "model.safetensors", "metrics.jsonl", "resume.pt"} <= set(os.listdir(speech_folder / "run"))
+    assert "step 5" in run("X-train data run --config tiny --set train.steps=5")
+    steps = [json.loads(line)["step"] for line in (speech_folder / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert steps == sorted(steps)
+    run("X-infer in.wav out.wav --checkpoint run")
+    given, made = soundfile.info(speech_folder / "in.wav"), soundfile.info(speech_folder / "out.wav")
+    assert (made.frames, made.samplerate, made.channels) == (given.frames, given.samplerate, 1)
+
+    missing = (
+        "X-infer no.wav out.wav",
+        "X-preprocess no data2",
+        "X-train no run2",
+        "X-infer in.wav out.wav --checkpoint no",
+    )
+    for wrong in (*missing, "X-train speech run2", "X-infer in.wav out.wav --checkpoint speech"):
+        message = run(wrong, status=2)
+        assert message.strip().count("\n") == 0, message
+        assert message.startswith(wrong.split()[0].replace("X-", f"{vocoder}-") + ": error: ")

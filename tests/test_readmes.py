@@ -18,8 +18,6 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 READMES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("packages/*/README.md"))]
 BLOCK = re.compile(r"(?ms)^(?P<note><!-- not run: [^\n]+ -->\n+)?```(?P<language>\w*)\n(?P<body>.*?)^```\s*$")
-CLIP_SECONDS = 1.5
-CLIPS = 6
 
 
 def blocks(readme: Path) -> list[tuple[int, str, str, bool]]:
@@ -31,28 +29,11 @@ def blocks(readme: Path) -> list[tuple[int, str, str, bool]]:
     ]
 
 
-@pytest.fixture
-def folder(tmp_path: Path, shared_audio: Path) -> Path:
-    """in.wav, held out, and speech/SPEAKER/*.flac: short cuts of the shared recordings."""
-    import soundfile
-
-    def cut(source: Path, target: Path) -> None:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        wav, rate = soundfile.read(source, dtype="float32")
-        soundfile.write(target, wav[: int(CLIP_SECONDS * rate)], rate)
-
-    cut(sorted(shared_audio.glob("austen/*.flac"))[0], tmp_path / "in.wav")
-    for speaker in ("carlo", "ivrvoice"):
-        for path in sorted(shared_audio.glob(f"{speaker}/*.flac"))[:CLIPS]:
-            cut(path, tmp_path / "speech" / speaker / path.name)
-    return tmp_path
-
-
 @pytest.mark.parametrize("readme", READMES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_block_runs(
-    readme: Path, folder: Path, command_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    readme: Path, speech_folder: Path, command_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(folder)
+    monkeypatch.chdir(speech_folder)
     variables: dict[str, object] = {"__name__": "__main__"}
     for line, language, body, runnable in blocks(readme):
         if not runnable:
@@ -62,7 +43,7 @@ def test_every_block_runs(
         elif language == "bash":
             run = subprocess.run(
                 ["bash", "-euo", "pipefail", "-c", body],
-                cwd=folder, env=command_environment, capture_output=True, text=True, check=False, timeout=300,
+                cwd=speech_folder, env=command_environment, capture_output=True, text=True, check=False, timeout=300,
             )  # fmt: skip
             assert run.returncode == 0, f"{readme.name}:{line}:\n{body}\n{run.stdout[-2000:]}\n{run.stderr[-4000:]}"
 
