@@ -183,8 +183,10 @@ def _check_file(path: Path) -> None:
         raise ValueError(f"{path}: is {kind}, expected an audio file")
     if status.st_size == 0:
         raise ValueError(f"{path}: the file is empty (0 bytes)")
-    if not os.access(path, os.R_OK):
-        raise ValueError(f"{path}: permission to read the file is missing")
+    try:
+        open(path, "rb").close()
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be opened ({error.strerror})") from None
 
 
 def _decode(path: Path) -> tuple[np.ndarray, int]:
