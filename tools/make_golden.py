@@ -26,6 +26,8 @@ import soundfile
 import soxr
 import torch
 
+from golden_rnnms import networks
+
 ROOT = Path(__file__).resolve().parents[1]
 Arrays = dict[str, np.ndarray]
 
@@ -150,11 +152,12 @@ def main() -> None:
         "mel": mels() | torchaudio_mels(torchaudio),
         "mulaw": mulaw(torchaudio),
         "loudness": loudness(),
+        "rnnms": networks(arguments.rnnms_seed, clip("austen/austen_64kb-0880", start=0.5, seconds=0.7)),
     }
     for name, arrays in files.items():
         path = arguments.out / f"{name}.npz"
-        np.savez_compressed(path, **arrays)
-        print(f"{path}: {path.stat().st_size / 1024:.0f} KiB, {', '.join(arrays)}")
+        np.savez_compressed(path, **arrays)  # type: ignore[arg-type]
+        print(f"{path}: {path.stat().st_size / 1024:.0f} KiB, {len(arrays)} arrays")
 
 
 if __name__ == "__main__":
