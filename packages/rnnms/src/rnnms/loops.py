@@ -1,0 +1,131 @@
+"""The two ways to run the decoder sample by sample.
+
+TorchLoop    the definition, to be read on one screen. Any device, whole batch at once; on CUDA the host never waits.
+NumbaLoop    the kernel of kernel.py: CPU, one stream per row, rows side by side on threads.
+
+Each carries its state from call to call, so any split into calls gives the same codes:
+
+    loop = TorchLoop(decoder, batch, temperature)
+    codes = loop(latents[:, :4], uniforms[:, : 4 * hop])  # four frames; the next call goes on where this one stopped
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+logger = logging.getLogger(__name__)
+
+LEAST_TEMPERATURE = 1e-8  # at or below it the likeliest class always wins
+
+
+class TorchLoop:
+    """p(x[t] | x[<t], latents) one t after another, in torch."""
+
+    def __init__(self, decoder: Any, batch: int, temperature: float) -> None:
+        self.decoder, self.temperature = decoder, temperature
+        weight = decoder.fc2.weight
+        self.table, _ = decoder.folded(weight.new_zeros(batch, 0, _conditioning(decoder).shape[1]))
+        self.hidden = weight.new_zeros(batch, decoder.rnn.hidden_size)
+        self.code = torch.full((batch,), decoder.fc2.out_features // 2, device=weight.device)  # silence
+
+    def __call__(self, latents: Tensor, uniforms: np.ndarray) -> Tensor:
+        """Codes (B, n) of the next frames: latents (B, F, 2C), uniforms (B, n) in [0, 1), n = F * hop_length."""
+        draws = torch.from_numpy(uniforms).to(latents.device)
+        codes = torch.empty(draws.shape, dtype=torch.int64, device=latents.device)
+        for t in range(draws.shape[1]):
+            if t % self.decoder.hop_length == 0:
+                condition = latents[:, t // self.decoder.hop_length] @ _conditioning(self.decoder).t()
+            self.code = draw(self.step(condition), draws[:, t], self.temperature)
+            codes[:, t] = self.code
+        return codes
+
+    def step(self, condition: Tensor) -> Tensor:
+        """Logits (B, Q) of the next sample, from the last one and the frame's part of the input gates (B, 3H)."""
+        rnn, width = self.decoder.rnn, self.hidden.shape[1]
+        entry = self.table[self.code] + condition
+        product = F.linear(self.hidden, rnn.weight_hh_l0, rnn.bias_hh_l0)
+        reset, update = (entry + product)[:, : 2 * width].sigmoid().chunk(2, dim=1)
+        candidate = torch.tanh(entry[:, 2 * width :] + reset * product[:, 2 * width :])
+        self.hidden = torch.lerp(candidate, self.hidden, update)
+        logits: Tensor = self.decoder.fc2(F.relu(self.decoder.fc1(self.hidden)))
+        return logits
+
+
+def draw(logits: Tensor, uniforms: Tensor, temperature: float) -> Tensor:
+    """Labels (B,) where the running sum of softmax(logits / temperature) (B, Q) passes the uniforms (B,) in [0, 1).
+
+    In float64: a label changes only where u comes within rounding (about 1e-7) of a step of the distribution.
+    """
+    precise = logits.double()
+    scaled = (precise - precise.amax(dim=1, keepdim=True)) / max(temperature, LEAST_TEMPERATURE)
+    steps = scaled.exp().cumsum(dim=1)
+    return torch.searchsorted(steps, uniforms[:, None] * steps[:, -1:], right=True)[:, 0]
+
+
+class NumbaLoop:
+    """The same by the compiled kernel. Its codes do not depend on the batch, nor on the number of threads."""
+
+    def __init__(self, decoder: Any, batch: int, temperature: float) -> None:
+        from . import kernel
+
+        table, _ = decoder.folded(decoder.fc2.weight.new_zeros(batch, 0, _conditioning(decoder).shape[1]))
+        rnn, first, second = decoder.rnn, decoder.fc1, decoder.fc2
+        self.weights = pack(table, _conditioning(decoder), rnn.weight_hh_l0, rnn.bias_hh_l0, first.weight, first.bias,
+                            second.weight, second.bias)  # fmt: skip
+        self.sharpness = np.float32(1 / max(temperature, LEAST_TEMPERATURE))
+        self.hidden = np.zeros((batch, rnn.hidden_size), np.float32)
+        self.code = np.full(batch, second.out_features // 2, np.int64)
+        self.kernel = kernel.generate
+        self._compile(_conditioning(decoder).shape[1])
+
+    def __call__(self, latents: Tensor, uniforms: np.ndarray) -> Tensor:
+        """Codes (B, n) of the next frames: latents (B, F, 2C), uniforms (B, n) float64, n = F * hop_length."""
+        codes = np.empty((len(uniforms), uniforms.shape[1] + 1), np.int64)
+        codes[:, 0] = self.code
+        frames = latents.detach().float().cpu().contiguous().numpy()
+
+        def row(b: int) -> None:
+            self.kernel(*self.weights, frames[b], uniforms[b], self.sharpness, self.hidden[b], codes[b])
+
+        with ThreadPoolExecutor(min(len(codes), torch.get_num_threads())) as pool:
+            list(pool.map(row, range(len(codes))))  # the kernel holds no lock: rows run side by side
+        self.code = codes[:, -1].copy()
+        return torch.from_numpy(codes[:, 1:]).to(latents.device)
+
+    def _compile(self, latent_size: int) -> None:
+        """Compile, or load what an earlier process compiled; say so if that takes long enough to wonder."""
+        notice = threading.Timer(
+            1.0, logger.warning, ["compiling the CPU kernel: some seconds, once; then kept on disk"]
+        )
+        notice.start()
+        try:
+            nothing = np.zeros((0, latent_size), np.float32), np.zeros(0)
+            self.kernel(*self.weights, *nothing, self.sharpness, np.zeros_like(self.hidden[0]), np.zeros(1, np.int64))
+        finally:
+            notice.cancel()
+
+
+def pack(*tensors: Tensor) -> list[np.ndarray]:
+    """float32 copies in one block, each at a cache line: one large block gets large pages, so fewer TLB misses."""
+    line = 16  # floats
+    starts = np.cumsum([0] + [-(-tensor.numel() // line) * line for tensor in tensors])
+    block = np.empty(int(starts[-1]) + line, np.float32)
+    block = block[(-block.ctypes.data % 64) // 4 :]
+    arrays = [block[start : start + t.numel()].reshape(tuple(t.shape)) for start, t in zip(starts, tensors)]
+    for array, tensor in zip(arrays, tensors):
+        array[...] = tensor.detach().cpu().numpy()
+    return arrays
+
+
+def _conditioning(decoder: Any) -> Tensor:
+    """The input weights that read the latents, (3H, 2C)."""
+    weight: Tensor = decoder.rnn.weight_ih_l0
+    return weight[:, decoder.embedding.embedding_dim :]
