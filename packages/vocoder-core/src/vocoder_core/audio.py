@@ -194,7 +194,7 @@ def _decode(path: Path) -> tuple[np.ndarray, int]:
     import soundfile
 
     try:
-        with soundfile.SoundFile(path) as file:
+        with soundfile.SoundFile(os.fsencode(path) if os.name == "posix" else path) as file:  # not all names are UTF-8
             promised, rate, blocks = file.frames, file.samplerate, []
             while (block := file.read(1 << 20, dtype="float32", always_2d=True)).size:
                 blocks.append(block[:, 0] if block.shape[1] == 1 else block.mean(axis=1, dtype=np.float32))

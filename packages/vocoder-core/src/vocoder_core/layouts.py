@@ -3,18 +3,23 @@
     find("LJSpeech-1.1")  ->  [Utterance(id='LJ001-0001', speaker='lj', path=..., text=..., split=None), ...]
 
 Layouts: `table` manifest.tsv or .csv (table.py); `ljspeech`, `vctk`, `arctic`, `libritts` (public_corpora.py);
-`speakers` one folder a speaker, any depth below; `flat` all one speaker; `auto` the first of these that fits.
+`speakers` one folder a speaker, any depth below, files beside them named after the root; `flat` all one speaker; `auto`
+the first of these that fits.
 """
 
 from __future__ import annotations
 
 import collections
 import difflib
+import logging
 import os
 from pathlib import Path
 
 from . import public_corpora, table
-from .utterance import Utterance, audio_files, natural_key, spelled
+from .audio import AUDIO_SUFFIXES
+from .utterance import Utterance, audio_files, folders, natural_key, spelled
+
+logger = logging.getLogger(__name__)
 
 __all__ = ["LAYOUTS", "Utterance", "find"]
 
@@ -62,33 +67,32 @@ def _detect(root: Path) -> tuple[str, Path]:
             return layout, root
     if not root.is_dir():
         raise ValueError(f"{root}: is a file, expected a folder of audio or a .tsv or .csv table")
-    inside = _folders(root)
-    if len(inside) == 1:
+    inside = folders(root)
+    if len(inside) == 1 and not any(path.suffix.lower() in AUDIO_SUFFIXES for path in root.iterdir()):
         for layout, fits in SHAPES.items():
             if fits(inside[0]):
                 return layout, inside[0]
-    files = audio_files(root)
-    return ("speakers" if any(len(path.relative_to(root).parts) > 1 for path in files) else "flat"), root
+    return "speakers", root  # for files without folders the same as flat
 
 
 def _home(root: Path, layout: str) -> Path:
     """The folder of that layout: `root` itself, or the one folder in it that has the shape."""
     if layout not in SHAPES or SHAPES[layout](root):
         return root
-    inside = [folder for folder in _folders(root) if SHAPES[layout](folder)] if root.is_dir() else []
+    inside = [folder for folder in folders(root) if SHAPES[layout](folder)]
     if len(inside) != 1:
         found = f"{', '.join(path.name for path in inside)} in it do: name one" if inside else "nor has a folder in it"
         raise ValueError(f"{root}: does not have the shape of layout {layout}, {found}")
     return inside[0]
 
 
-def _folders(root: Path) -> list[Path]:
-    return sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
-
-
 def _plain(root: Path, one_speaker: bool) -> list[Utterance]:
     """Every audio file; id = path without suffix (with it where two differ in nothing else), speaker = first folder."""
-    files = [path.relative_to(root) for path in audio_files(root)]
+    left_out: collections.Counter[str] = collections.Counter()
+    files = [path.relative_to(root) for path in audio_files(root, left_out)]
+    if left_out:
+        kinds = ", ".join(f"{count} {spelled(kind)}" for kind, count in sorted(left_out.items()))
+        logger.warning("%s: left out files that are not audio by their names: %s", root, kinds)
     shared = collections.Counter(path.with_suffix("") for path in files)
     name = root.resolve().name or "speaker"
     return [

@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from .utterance import Utterance, audio_files, read_text, spelled
+from .utterance import Utterance, audio_files, folders, read_text, spelled
 
 SUBSET = re.compile("(train|dev|test)-(clean|other)(-[0-9]+)?")
 SPLIT_OF_SUBSET = {"train": "train", "dev": "valid", "test": "test"}
@@ -51,8 +51,9 @@ def vctk(root: Path) -> list[Utterance]:
 
 
 def is_arctic(root: Path) -> bool:
-    """Whether `root` is one voice of CMU ARCTIC or a folder of voices."""
-    return bool(_voices(root))
+    """Whether `root` is one voice of CMU ARCTIC or a folder of nothing but voices."""
+    voices = _voices(root)
+    return voices == [root] or (bool(voices) and voices == folders(root))
 
 
 def arctic(root: Path) -> list[Utterance]:
@@ -92,10 +93,9 @@ def _listed(folder: Path, texts: dict[str, str], speaker: str, prefix: str) -> l
 
 
 def _voices(root: Path) -> list[Path]:
-    folders = [root, *sorted(root.iterdir())] if root.is_dir() else []
-    return [folder for folder in folders if (folder / "etc/txt.done.data").is_file() and (folder / "wav").is_dir()]
+    candidates = [root, *folders(root)]
+    return [folder for folder in candidates if (folder / "etc/txt.done.data").is_file() and (folder / "wav").is_dir()]
 
 
 def _subsets(root: Path) -> list[Path]:
-    folders = [root, *sorted(root.iterdir())] if root.is_dir() else []
-    return [folder for folder in folders if SUBSET.fullmatch(folder.resolve().name) and folder.is_dir()]
+    return [folder for folder in [root, *folders(root)] if SUBSET.fullmatch(folder.resolve().name)]

@@ -5,16 +5,13 @@ Order is natural (p2 before p10) and depends on names alone, so a corpus is read
 
 from __future__ import annotations
 
-import collections
 import dataclasses
-import logging
 import os
 import re
+from collections import Counter, deque
 from pathlib import Path
 
 from .audio import AUDIO_SUFFIXES
-
-logger = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,16 +36,15 @@ def spelled(path: str | os.PathLike[str]) -> str:
     return os.fsencode(Path(path).as_posix()).decode("utf-8", "backslashreplace")
 
 
-def audio_files(root: Path) -> list[Path]:
-    """All files under `root` with the suffix of an audio format, in natural order; warns of files that are left out.
+def audio_files(root: Path, left_out: Counter[str] | None = None) -> list[Path]:
+    """All files under `root` with the suffix of an audio format, in natural order; counts the others in `left_out`.
 
     Links to folders are followed, each real folder is visited once (under its own name where it lies in `root`), so
     loops end. A link that leads nowhere is returned, for the reader to report. Raises ValueError for a closed folder.
     """
     found: list[Path] = []
-    left_out: collections.Counter[str] = collections.Counter()
     seen: set[tuple[int, int]] = set()
-    links = collections.deque([root])
+    links = deque([root])
     while links:  # real folders first, then what links lead to: a link never takes a folder's name away
         stack = [links.popleft()]
         while stack:
@@ -58,11 +54,8 @@ def audio_files(root: Path) -> list[Path]:
                     (links if path.is_symlink() else stack).append(path)
                 elif path.suffix.lower() in AUDIO_SUFFIXES and not path.name.startswith("."):
                     found.append(path)
-                else:
+                elif left_out is not None:
                     left_out["hidden" if path.name.startswith(".") else path.suffix or "without suffix"] += 1
-    if left_out:
-        kinds = ", ".join(f"{count} {spelled(kind)}" for kind, count in sorted(left_out.items()))
-        logger.warning("%s: left out files that are not audio by their names: %s", root, kinds)
     return sorted(found, key=lambda path: natural_key(spelled(path.relative_to(root))))
 
 
@@ -76,6 +69,12 @@ def _children(folder: Path, seen: set[tuple[int, int]]) -> list[Path]:
         return [folder / name for name in sorted(os.listdir(folder))]
     except OSError as error:
         raise ValueError(f"{folder}: the folder cannot be listed ({error.strerror})") from None
+
+
+def folders(root: Path) -> list[Path]:
+    """The folders in `root`, hidden ones apart, by name."""
+    found = root.iterdir() if root.is_dir() else ()
+    return sorted(path for path in found if path.is_dir() and not path.name.startswith("."))
 
 
 def read_text(path: Path) -> str | None:
