@@ -91,18 +91,19 @@ def networks(checkout: Path, wav: np.ndarray) -> Arrays:
 
 def generation(univoc: Any, mel: torch.Tensor) -> Arrays:
     """Labels and wave that univoc draws with given uniforms, at two temperatures. mel: (1, F, M)."""
-    out: Arrays = {"uniforms": np.random.default_rng(3).random(mel.shape[1] * univoc.hop_length)}
+    draws = np.random.default_rng(3).integers(2**23, size=mel.shape[1] * univoc.hop_length)
+    out: Arrays = {"uniforms": (2 * draws + 1) / 2**24}  # exact in float32 too
     whole = univoc.fc2.weight.clone(), univoc.fc2.bias.clone()
     for temperature in (1.0, 0.1):
         univoc.fc2.weight.data, univoc.fc2.bias.data = (tensor / temperature for tensor in whole)
-        draws = InverseCDF(out["uniforms"])
+        categorical = InverseCDF(out["uniforms"])
         # univoc wants np.int, gone since NumPy 1.24
         with ExitStack() as patches:
-            patches.enter_context(mock.patch("torch.distributions.Categorical", draws))
+            patches.enter_context(mock.patch("torch.distributions.Categorical", categorical))
             patches.enter_context(mock.patch.object(np, "int", int, create=True))
             patches.enter_context(mock.patch("univoc.model.tqdm", lambda frames, leave: frames))
             wav, _ = univoc.generate(mel)
-        out[f"labels_{temperature}"] = np.array(draws.labels, np.uint16)
+        out[f"labels_{temperature}"] = np.array(categorical.labels, np.uint16)
         out[f"wav_{temperature}"] = wav.astype(np.float32)
     return out
 

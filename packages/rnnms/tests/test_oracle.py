@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from rnnms import RNNMS, RNNMSConfig
+from rnnms.loops import NumbaLoop, TorchLoop
 from vocoder_core import mulaw
 from vocoder_core.mel import MelConfig, log_mel
 
@@ -59,9 +60,7 @@ def test_a_small_network_has_the_originals_logits(original: str, arrays: dict[st
 
 
 @pytest.mark.parametrize("original", ["univoc", "tarepan"])
-def test_the_published_size_has_the_originals_logits(
-    original: str, full: RNNMS, arrays: dict[str, np.ndarray]
-) -> None:
+def test_the_published_size_has_the_originals_logits(original: str, full: RNNMS, arrays: dict[str, np.ndarray]) -> None:
     codes = torch.from_numpy(arrays["full_codes"].astype(np.int64))
     with torch.no_grad():
         logits, _ = full(torch.from_numpy(arrays["full_mel"]), codes)
@@ -100,12 +99,37 @@ def test_the_labels_are_the_originals_delayed_ones(arrays: dict[str, np.ndarray]
 # ---- generation
 
 
+@pytest.mark.parametrize("temperature", [1.0, 0.1])
+@pytest.mark.parametrize("loop", [TorchLoop, NumbaLoop])
+def test_the_same_uniforms_draw_univocs_labels(
+    loop: type[TorchLoop | NumbaLoop], temperature: float, full: RNNMS, arrays: dict[str, np.ndarray]
+) -> None:
+    """600 samples of the published size. univoc's own sampler was replaced by inversion of its softmax."""
+    if loop is NumbaLoop:
+        pytest.importorskip("numba")
+    with torch.inference_mode():
+        latents = full.encode(torch.from_numpy(arrays["full_mel"])[:, :, :3])
+        codes = loop(full.decoder, 1, temperature)(latents, arrays["uniforms"][None])[0]
+    wanted = arrays[f"labels_{temperature}"]
+    assert len(set(wanted.tolist())) > 50, "a varied sequence, or equality says little"
+    np.testing.assert_array_equal(codes.numpy(), wanted)
+    wav = mulaw.decode(codes, 10, "librosa").numpy()
+    np.testing.assert_allclose(wav, arrays[f"wav_{temperature}"], rtol=0, atol=1e-6)
+
+
 @pytest.mark.oracle
 def test_univoc_live_has_our_logits() -> None:
     univoc = pytest.importorskip("univoc")
     torch.manual_seed(0)
     theirs = univoc.Vocoder(
-        n_mels=80, conditioning_size=128, embedding_dim=256, rnn_size=896, fc_size=1024, bits=10, hop_length=200, sr=16000
+        n_mels=80,
+        conditioning_size=128,
+        embedding_dim=256,
+        rnn_size=896,
+        fc_size=1024,
+        bits=10,
+        hop_length=200,
+        sr=16000,
     ).eval()
     names = {"rnn1.": "encoder.", "embedding.": "decoder.embedding.", "rnn2.": "decoder.rnn.", "fc": "decoder.fc"}
     state = {
