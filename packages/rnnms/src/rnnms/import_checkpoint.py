@@ -145,7 +145,7 @@ def derive_config(tensors: dict[str, Tensor], noted: dict[str, int]) -> RNNMSCon
     classes = size("decoder.embedding.weight", 0)
     if classes & (classes - 1) or classes == 512:
         raise ValueError(
-            f"the checkpoint tells {classes} sample values apart; expected 1024: univoc 0.1 (512) hears through another "
+            f"the checkpoint tells {classes} sample values apart; expected 1024: univoc 0.1 (512) has another "
             "front end, which this command does not know"
         )
     mel = replace(PRESETS["rnnms16"], n_mels=size("encoder.weight_ih_l0", 1), **noted)  # type: ignore[arg-type]
