@@ -50,7 +50,13 @@ def test_values_take_the_declared_type_not_yamls_guess(tmp_path: Path) -> None:
 def test_overrides_come_last_and_reach_inside(tmp_path: Path) -> None:
     path = write(tmp_path, "train: {lr: 1, steps: 7}\n")
     loaded = config.load(Run, path, ["train.lr=2e-3", "name='b: c'", "fmax=null", "sizes=[9]"])
-    assert (loaded.train.lr, loaded.train.steps, loaded.name, loaded.fmax, loaded.sizes) == (2e-3, 7, "b: c", None, (9,))
+    assert (loaded.train.lr, loaded.train.steps, loaded.name, loaded.fmax, loaded.sizes) == (
+        2e-3,
+        7,
+        "b: c",
+        None,
+        (9,),
+    )
 
 
 def test_dump_reads_back_equal(tmp_path: Path) -> None:

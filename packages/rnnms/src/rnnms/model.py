@@ -12,8 +12,9 @@ Written from the description; the originals' networks with the same weights are 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Sequence
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -155,8 +156,10 @@ class Decoder(nn.Module):
         """latents (B, F, 2C), codes (B, F * hop_length) -> logits (B, F * hop_length, Q), state (B, H)."""
         if state is None:
             state = latents.new_zeros(latents.shape[0], self.rnn.hidden_size)
-        hidden = self._hidden_folded(latents, codes, state) if codes.device.type == "cpu" else self._hidden_cudnn(
-            latents, codes, state
+        hidden = (
+            self._hidden_folded(latents, codes, state)
+            if codes.device.type == "cpu"
+            else self._hidden_cudnn(latents, codes, state)
         )
         return self.fc2(F.relu(self.fc1(hidden))), hidden[:, -1]
 
@@ -172,15 +175,16 @@ class Decoder(nn.Module):
         table, conditions = self.folded(latents)
         rows = F.embedding(codes.t(), table).view(frames, self.hop_length, batch, -1)
         gates = (rows + conditions.transpose(0, 1)[:, None]).view(frames * self.hop_length, batch, -1)
-        hidden = recurrence.gru(gates, state, self.rnn.weight_hh_l0, self.rnn.bias_hh_l0)
+        _, recurrent, _, bias = self.rnn.all_weights[0]
+        hidden = recurrence.gru(gates, state, recurrent, bias)
         return hidden.transpose(0, 1)
 
     def folded(self, latents: Tensor) -> tuple[Tensor, Tensor]:
         """Input gates split into a table per class (Q, 3H), biases included, and a part per frame (B, F, 3H)."""
-        own, conditioning = self.rnn.weight_ih_l0.split(
-            [self.embedding.embedding_dim, self.rnn.input_size - self.embedding.embedding_dim], dim=1
-        )
-        table = self.embedding.weight @ own.t() + self.rnn.bias_ih_l0
+        inputs, _, bias, _ = self.rnn.all_weights[0]
+        size = self.embedding.embedding_dim
+        own, conditioning = inputs[:, :size], inputs[:, size:]
+        table = self.embedding.weight @ own.t() + bias
         return table, latents @ conditioning.t()
 
 

@@ -18,11 +18,11 @@ from torch import Tensor
 
 
 def gru(gates: Tensor, state: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """Hidden states (T, B, H) of a GRU driven by input gates (T, B, 3H), from state (B, H), with W_hh (3H, H), b_hh (3H).
+    """Hidden states (T, B, H) of a GRU: input gates (T, B, 3H), first state (B, H), weight W_hh (3H, H), bias b_hh (3H,).
 
     Differentiable in all four arguments; float32 or float64.
     """
-    return _Recurrence.apply(gates, state, weight, bias)  # type: ignore[no-any-return, no-untyped-call]
+    return _Recurrence.apply(gates, state, weight, bias)
 
 
 class _Recurrence(torch.autograd.Function):
@@ -47,7 +47,7 @@ class _Recurrence(torch.autograd.Function):
         return hidden[1:]
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         hidden, reset_update, candidate, inner, weight = ctx.saved_tensors
         steps, batch, width = candidate.shape
         before = hidden[:-1]

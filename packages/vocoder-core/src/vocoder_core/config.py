@@ -2,8 +2,8 @@
 
     config = load(RNNMSConfig, "mine.yaml", ["hidden_size=512", "mel.fmin=80"])
 
-Values are coerced by the field's declared type, never by YAML's guess: `1e-4` is a float (YAML 1.1 says string), `no` in
-a str field stays text, 1.5 or true in an int field is an error.
+Values are coerced by the field's declared type, never by YAML's guess: `1e-4` is a float (YAML 1.1 says string), `no`
+in a str field stays text, 1.5 or true in an int field is an error.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ import dataclasses
 import difflib
 import types
 import typing
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Iterable, Literal, Sequence, TypeVar, Union, get_args, get_origin
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 import yaml
 
@@ -95,10 +96,14 @@ def _parse(text: str, name: str) -> dict[str, Any]:
     if node is None:
         return {}
     if not isinstance(node, yaml.MappingNode):
-        raise ConfigError(f"{name}:1: expected `key: value` lines, got a {node.id}")
+        raise ConfigError(f"{name}:1: expected `key: value` lines, got a {_kind(node)}")
     tree = _tree(node, name)
     assert isinstance(tree, dict), "a mapping node gives a dict"
     return tree
+
+
+def _kind(node: yaml.Node) -> str:
+    return type(node).__name__.removesuffix("Node").lower()
 
 
 def _tree(node: yaml.Node, name: str) -> Any:
@@ -114,7 +119,7 @@ def _tree(node: yaml.Node, name: str) -> Any:
         return tree if tree else _Value({}, where)
     if isinstance(node, yaml.SequenceNode):
         return _Value([_tree(item, name) for item in node.value], where)
-    assert isinstance(node, yaml.ScalarNode), f"unknown YAML node {node.id}"
+    assert isinstance(node, yaml.ScalarNode), f"unknown YAML node {_kind(node)}"
     null = node.tag == "tag:yaml.org,2002:null"
     return _Value(None if null else node.value, where)
 

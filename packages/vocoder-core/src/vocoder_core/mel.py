@@ -1,6 +1,6 @@
 """Log-mel spectrograms: one frozen MelConfig and one function, `log_mel`, for every dialect the vocoders use.
 
-    wav (B, T) -> pre-emphasis -> pad -> |STFT|^power -> mel filters -> log -> (x - offset) / scale, floored -> (B, M, F)
+    wav (B, T) -> pre-emphasis -> pad -> |STFT|^power -> filters -> log -> (x - offset) / scale, floored -> (B, M, F)
 
 Frame j of F = T // hop_length frames describes samples [j * hop, (j + 1) * hop). Where its window lies:
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Mapping
 
 from .mel import MelConfig
 
@@ -22,7 +22,16 @@ PRESETS: Mapping[str, MelConfig] = MappingProxyType(
         "asr16": MelConfig(16_000, 1024, 1024, 256, 80, 0.0, 8000.0, **_PLAIN),  # type: ignore[arg-type]
         # HiFi-GAN, PriorGrad: padding (n_fft - hop) / 2, sqrt(. + 1e-9)
         "hifi22": MelConfig(
-            22_050, 1024, 1024, 256, 80, 0.0, 8000.0, centering="same", magnitude_eps=1e-9, **_PLAIN  # type: ignore[arg-type]
+            22_050,
+            1024,
+            1024,
+            256,
+            80,
+            0.0,
+            8000.0,
+            centering="same",
+            magnitude_eps=1e-9,
+            **_PLAIN,  # type: ignore[arg-type]
         ),
         # Vocos, 24 kHz, 100 bands
         "libri24": MelConfig(24_000, 1024, 1024, 256, 100, 0.0, 12_000.0, **_PLAIN),  # type: ignore[arg-type]

@@ -45,9 +45,8 @@ def decode(codes: torch.Tensor, bits: int, codec: Codec = "round") -> torch.Tens
     _check(bits, codec)
     half = 2 ** (bits - 1)
     if codes.numel() and (int(codes.min()) < 0 or int(codes.max()) >= 2 * half):
-        raise ValueError(
-            f"mulaw.decode got codes from {int(codes.min())} to {int(codes.max())}; {bits} bits hold 0 to {2 * half - 1}"
-        )
+        found = f"{int(codes.min())} to {int(codes.max())}"
+        raise ValueError(f"mulaw.decode got codes from {found}; {bits} bits hold 0 to {2 * half - 1}")
     k = codes.to(torch.float64)
     if codec == "round":
         companded = (k - half) / (half - 1)

@@ -1,7 +1,7 @@
 """Vocoder: a network with a config and a checkpoint folder, config.yaml + model.safetensors.
 
-The one contract every vocoder shares: `from_pretrained(folder)` gives back what `save_pretrained(folder)` was given, and
-nothing in a folder can make it run code. A training run's folder is such a folder.
+The one contract every vocoder shares: `from_pretrained(folder)` gives back what `save_pretrained(folder)` was given,
+and nothing in a folder can make it run code. A training run's folder is such a folder.
 """
 
 from __future__ import annotations
@@ -58,7 +58,8 @@ class Vocoder(nn.Module):
         try:
             _replace(path / WEIGHTS_NAME, lambda to: save_file(tensors, to))
         except SafetensorError as error:  # its writer does not raise OSError when the disk is full
-            raise OSError(f"{path / WEIGHTS_NAME}: cannot be written ({error}); the previous weights are kept") from None
+            message = f"{path / WEIGHTS_NAME}: cannot be written ({error}); the previous weights are kept"
+            raise OSError(message) from None
 
     @classmethod
     def _own_weights(cls) -> Path:
@@ -82,7 +83,7 @@ class Vocoder(nn.Module):
         return configs._build(cls.config_class, tree, "")
 
     def _fill(self, tensors: dict[str, torch.Tensor], path: Path) -> None:
-        """Copy tensors into the parameters after checking that they are exactly the expected ones, finite and fitting."""
+        """Copy tensors into the parameters once they are known to be exactly the expected ones, finite and fitting."""
         own = self.state_dict()
         missing, extra = sorted(own.keys() - tensors.keys()), sorted(tensors.keys() - own.keys())
         if missing or extra:
@@ -104,7 +105,7 @@ def _read_tensors(path: Path) -> dict[str, torch.Tensor]:
     try:
         return load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
-        raise ValueError(f"{path}: not a readable safetensors file ({error}); it is damaged or of another kind") from None
+        raise ValueError(f"{path}: not a readable safetensors file ({error}); it is damaged or another kind") from None
 
 
 def _replace(path: Path, write: Any) -> None:
