@@ -18,7 +18,7 @@ from torch import Tensor
 
 
 def gru(gates: Tensor, state: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """Hidden states (T, B, H) of a GRU: input gates (T, B, 3H), first state (B, H), weight W_hh (3H, H), bias b_hh (3H,).
+    """Hidden states (T, B, H) of a GRU from input gates (T, B, 3H) and state (B, H), with W_hh (3H, H) and b_hh (3H,).
 
     Differentiable in all four arguments; float32 or float64.
     """
