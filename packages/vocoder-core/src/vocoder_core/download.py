@@ -43,7 +43,8 @@ def download(name: str, folder: str | os.PathLike[str]) -> str:
         except OSError as error:
             raise OSError(f"--download {name}: {error}; see {PAGES[corpus]} to fetch it by hand") from None
         except (RuntimeError, EOFError, tarfile.TarError, zipfile.BadZipFile) as error:
-            raise ValueError(f"--download {name}: {error}; remove the archive from {folder} and try again") from None
+            reason = str(error).partition("\n")[0].rstrip(":")
+            raise ValueError(f"--download {name}: {reason}; remove the archive from {folder} and try again") from None
     return corpus
 
 
