@@ -1,0 +1,118 @@
+"""Griffin-Lim: a wave from the same log-mel a vocoder reads, without any training. The baseline to beat.
+
+    log-mel -> mel amplitudes -> non-negative spectrum -> fast Griffin-Lim phases -> undo pre-emphasis -> wav
+
+Phases: D. Griffin & J. Lim 1984, with the momentum of Perraudin, Balazs & Søndergaard 2013 (alpha = 0.99).
+Spectrum from mel: the multiplicative update of Lee & Seung 2001 for the Kullback-Leibler divergence, which fits loud
+and quiet bands alike and never leaves the non-negative numbers. Own code; librosa.griffinlim is the test oracle.
+
+Time: frame j's window begins `before` samples ahead of sample j * hop of the wave, so the iterations run on the padded
+wave, and the padding is cut off at the end:
+
+    |<- before ->|<------------- F * hop ------------->|<- after ->|
+    |<-- n_fft, frame 0 -->|
+         hop  ->|<-- n_fft, frame 1 -->|
+"""
+
+from __future__ import annotations
+
+from math import ceil, log
+
+import torch
+import torch.nn.functional as F
+
+from .mel import MelConfig, filterbank
+
+MOMENTUM = 0.99
+MEL_UPDATES = 30  # after them the mel of the found spectrum is within 0.1 % of the wanted one
+
+
+def griffin_lim(mel: torch.Tensor, config: MelConfig, iterations: int = 60, seed: int = 0) -> torch.Tensor:
+    """Wave of a log-mel spectrogram in any dialect of MelConfig.
+
+    mel: (M, F) or (B, M, F) as `log_mel` gives it. Returns (F * hop,) or (B, F * hop) in [-1, 1], in the mel's dtype,
+    on its device; the same for the same seed. Raises ValueError for another shape.
+    """
+    if mel.dim() not in (2, 3) or mel.shape[-2] != config.n_mels:
+        bands = config.n_mels
+        raise ValueError(f"griffin_lim got a mel of shape {tuple(mel.shape)}; expected ({bands}, F) or (B, {bands}, F)")
+    batch = mel.detach() if mel.dim() == 3 else mel.detach()[None]
+    if batch.shape[-1] == 0:
+        return mel.new_zeros(*mel.shape[:-2], 0)
+    magnitude = spectrum_of_mel(batch, config)
+    wav = wave_of_spectrum(magnitude, config, iterations, seed)
+    if config.preemphasis:
+        wav = undo_preemphasis(wav, config.preemphasis)
+    wav = wav.clamp(-1, 1)
+    return wav if mel.dim() == 3 else wav[0]
+
+
+def spectrum_of_mel(mel: torch.Tensor, config: MelConfig) -> torch.Tensor:
+    """|STFT| (B, n_fft // 2 + 1, F) whose mel is nearest to log-mel (B, M, F); 0 in bins that no filter sees."""
+    bands = _mel_amplitude(mel, config)
+    filters = torch.from_numpy(filterbank(config)).to(bands)  # (M, bins)
+    seen = filters.sum(0)[:, None]  # (bins, 1)
+    each = bands / filters.sum(1)[:, None].clamp(min=1e-12)
+    spectrum = filters.T @ each / seen.clamp(min=1e-12)  # first guess: bands spread over their bins
+    for _ in range(MEL_UPDATES):
+        ratio = bands / (filters @ spectrum).clamp(min=1e-12)
+        spectrum = spectrum * (filters.T @ ratio) / seen.clamp(min=1e-12)
+    return spectrum ** (1 / config.power)
+
+
+def wave_of_spectrum(magnitude: torch.Tensor, config: MelConfig, iterations: int, seed: int) -> torch.Tensor:
+    """Wave (B, F * hop) whose |STFT| is near to magnitude (B, n_fft // 2 + 1, F), by fast Griffin-Lim."""
+    generator = torch.Generator().manual_seed(seed)
+    turns = torch.rand(magnitude.shape[1:], generator=generator, dtype=torch.float64).to(magnitude)  # batch == single
+    spectrum = torch.polar(magnitude, (2 * torch.pi * turns).expand_as(magnitude))
+    previous = torch.zeros_like(spectrum)
+    window = torch.hann_window(config.win_length, dtype=magnitude.dtype, device=magnitude.device)
+    for _ in range(iterations):
+        consistent = torch.stft(
+            _overlap_add(spectrum, window, config),
+            config.n_fft, config.hop_length, config.win_length, window, center=False, return_complex=True,
+        )  # fmt: skip
+        ahead = consistent - MOMENTUM / (1 + MOMENTUM) * previous
+        spectrum = magnitude * ahead / ahead.abs().clamp(min=1e-16)
+        previous = consistent
+    before = config.n_fft // 2 if config.centering == "center" else (config.n_fft - config.hop_length) // 2
+    padded = _overlap_add(spectrum, window, config)
+    wanted = magnitude.shape[-1] * config.hop_length
+    return F.pad(padded, (0, max(0, before + wanted - padded.shape[-1])))[:, before : before + wanted]
+
+
+def undo_preemphasis(wav: torch.Tensor, coefficient: float) -> torch.Tensor:
+    """Inverse of mel.preemphasise along the last axis, (..., T) -> (..., T): x[t] = y[t] + c x[t-1].
+
+    The first sample came as y[0] = 3 x[0] - x[1], hence x[0] = (y[0] + y[1]) / (3 - c). The recursion is a convolution
+    with c^n, cut where it falls below 1e-12.
+    """
+    if wav.shape[-1] < 2:
+        return wav  # preemphasise leaves a single sample alone
+    start = (wav[..., :1] + wav[..., 1:2]) / (3 - coefficient)
+    driven = torch.cat([start, wav[..., 1:]], dim=-1).double()
+    length = driven.shape[-1]
+    taps = min(length, ceil(log(1e-12) / log(coefficient)))
+    response = coefficient ** torch.arange(taps, dtype=torch.float64, device=wav.device)
+    size = length + taps - 1
+    spectrum = torch.fft.rfft(driven, size) * torch.fft.rfft(response, size)
+    return torch.fft.irfft(spectrum, size)[..., :length].to(wav.dtype)
+
+
+def _mel_amplitude(mel: torch.Tensor, config: MelConfig) -> torch.Tensor:
+    """Undo scale, offset and logarithm: mel amplitudes (or powers, for power=2)."""
+    value = mel * config.scale + config.offset
+    if config.log == "ln":
+        return value.exp()
+    return 10 ** (value if config.log == "log10" else value * config.power / 20)
+
+
+def _overlap_add(spectrum: torch.Tensor, window: torch.Tensor, config: MelConfig) -> torch.Tensor:
+    """Least-squares inverse STFT: (B, bins, F) -> padded wave (B, (F - 1) * hop + n_fft)."""
+    frames = torch.fft.irfft(spectrum, config.n_fft, dim=1)
+    side = (config.n_fft - config.win_length) // 2
+    framed = F.pad(window, (side, config.n_fft - config.win_length - side))
+    length = (frames.shape[-1] - 1) * config.hop_length + config.n_fft
+    stacked = torch.cat([frames * framed[:, None], (framed**2)[None, :, None].expand(1, -1, frames.shape[-1])])
+    sums = F.fold(stacked, (1, length), (1, config.n_fft), stride=(1, config.hop_length))[:, 0, 0]
+    return sums[:-1] / sums[-1].clamp(min=1e-6)  # where hardly a window reaches, the wave fades instead of exploding
