@@ -79,7 +79,7 @@ class NumbaLoop:
         table, _ = decoder.folded(decoder.fc2.weight.new_zeros(batch, 0, _conditioning(decoder).shape[1]))
         rnn, first, second = decoder.rnn, decoder.fc1, decoder.fc2
         self.weights = pack(table, _conditioning(decoder), rnn.weight_hh_l0, rnn.bias_hh_l0, first.weight, first.bias,
-                            second.weight, second.bias)  # fmt: skip
+                            second.weight.t(), second.bias)  # fmt: skip
         self.sharpness = np.float32(1 / max(temperature, LEAST_TEMPERATURE))
         self.hidden = np.zeros((batch, rnn.hidden_size), np.float32)
         self.code = np.full(batch, second.out_features // 2, np.int64)
@@ -114,11 +114,15 @@ class NumbaLoop:
 
 
 def pack(*tensors: Tensor) -> list[np.ndarray]:
-    """float32 copies in one block, each at a cache line: one large block gets large pages, so fewer TLB misses."""
-    line = 16  # floats
+    """Contiguous float32 copies in one block that begins and ends with a large page, each copy at a cache line.
+
+    numpy asks for large pages where they are to be had; on ordinary ones the kernel runs at two thirds of the speed,
+    because 15 MB a sample are then more pages than the processor keeps addresses of.
+    """
+    line, page = 16, 2**19  # floats: 64 bytes, 2 MiB
     starts = np.cumsum([0] + [-(-tensor.numel() // line) * line for tensor in tensors])
-    block = np.empty(int(starts[-1]) + line, np.float32)
-    block = block[(-block.ctypes.data % 64) // 4 :]
+    block = np.empty((-(-starts[-1] // page) + 1) * page, np.float32)
+    block = block[(-block.ctypes.data % (4 * page)) // 4 :]
     arrays = [block[start : start + t.numel()].reshape(tuple(t.shape)) for start, t in zip(starts, tensors)]
     for array, tensor in zip(arrays, tensors):
         array[...] = tensor.detach().cpu().numpy()
