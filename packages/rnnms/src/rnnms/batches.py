@@ -23,6 +23,8 @@ from vocoder_core.mel import log_mel
 
 from .model import RNNMS
 
+BLOCK = 16  # steps of lanes whose mels are computed at once: short pieces would compute each frame's mel many times
+
 
 @dataclass(frozen=True)
 class CropConfig:
@@ -60,20 +62,24 @@ class Batches:
         self.device = next(model.parameters()).device
         self.audio = torch.from_numpy(np.array(corpus.audio)).to(self.device)  # int16, whole: 115 MB an hour
         self._lanes: Lanes | None = None
+        self._block: tuple[tuple[int, int], Tensor, Tensor] | None = None  # (first step, lanes), its mels and labels
 
     def __call__(self, step: int, rank: int = 0, world_size: int = 1) -> Batch:
         size = self.batch_size * world_size
         rows = slice(rank * self.batch_size, (rank + 1) * self.batch_size)
-        words = np.random.SeedSequence([self.seed, step, rank]).generate_state(1)
-        draw = torch.Generator(self.device).manual_seed(int(words[0]))
         if not self.crop.stateful:
             lengths = np.array([entry.frames for entry in self.entries])
             index, first = crops(lengths, self.seed, step, size, self.crop.frames)
-            return self._make(self._around_crops(index[rows], first[rows]), draw, fresh=True)
+            mel, labels = self._features(self._around_crops(index[rows], first[rows]), step, rank)
+            return self._cut(mel, labels, 0, step, rank, fresh=True)
         if self._lanes is None or self._lanes.count != size:
             self._lanes = Lanes(self.entries, size, self.crop.frames, self.seed)
-        places = self._lanes.places(step, self._margin)[rows]
-        return self._make(places, draw, fresh=self._lanes.first(step))
+        begin, pieces = self._lanes.block(step)
+        if self._block is None or self._block[0] != (begin, size):
+            places = self._lanes.places(begin, self._margin, pieces)[rows]
+            self._block = ((begin, size), *self._features(places, begin, rank))
+        _, mel, labels = self._block
+        return self._cut(mel, labels, (step - begin) * self.crop.frames, step, rank, fresh=self._lanes.first(step))
 
     @property
     def _margin(self) -> int:
@@ -90,23 +96,31 @@ class Batches:
         inside = (frame >= 0) & (frame < length[:, None])
         return np.where(inside, offset[:, None] // hop + frame, -1)
 
-    def _make(self, places: np.ndarray, draw: torch.Generator, fresh: bool) -> Batch:
-        """places: (B, margin + frames + margin) frame numbers in the audio array, -1 for silence."""
-        config, crop = self.model.config, self.crop
+    def _features(self, places: np.ndarray, step: int, rank: int) -> tuple[Tensor, Tensor]:
+        """Mel (B, M, context + N + context) and labels (B, (margin + N + margin) * hop) of frame numbers, -1 silence."""
+        config, draw = self.model.config, self._draw(0, step, rank)
         at = torch.from_numpy(places).to(self.device)
         frames = self.audio.view(-1, config.mel.hop_length)[at.clamp(min=0)].float() / 32768
         wav = (frames * (at >= 0)[..., None]).flatten(1)
-        if crop.gain_db:
-            decibels = crop.gain_db * (2 * torch.rand(len(wav), 1, generator=draw, device=self.device) - 1)
+        if self.crop.gain_db:
+            decibels = self.crop.gain_db * (2 * torch.rand(len(wav), 1, generator=draw, device=self.device) - 1)
             wav = (wav * 10 ** (decibels / 20)).clamp(-1, 1)
-        edge = self._margin - crop.context
-        mel = log_mel(wav, config.mel)[..., edge : places.shape[1] - edge]
+        edge = self._margin - self.crop.context
+        return log_mel(wav, config.mel)[..., edge : places.shape[1] - edge], self.model.labels(wav)
+
+    def _cut(self, mel: Tensor, labels: Tensor, frame: int, step: int, rank: int, fresh: bool) -> Batch:
+        """The crop that begins `frame` frames into what _features gave, disturbed as the settings say."""
+        crop, hop, draw = self.crop, self.model.config.mel.hop_length, self._draw(1, step, rank)
+        mel = mel[..., frame : frame + crop.frames + 2 * crop.context]
         if crop.mel_noise:
             mel = mel + crop.mel_noise * torch.randn(mel.shape, generator=draw, device=self.device)
-        first, samples = self._margin * config.mel.hop_length, crop.frames * config.mel.hop_length
-        labels = self.model.labels(wav)
+        first, samples = (self._margin + frame) * hop, crop.frames * hop
         past, target = labels[:, first - 1 : first + samples - 1], labels[:, first : first + samples]
         return Batch(mel, self._disturbed(past, draw), target, fresh)
+
+    def _draw(self, purpose: int, step: int, rank: int) -> torch.Generator:
+        words = np.random.SeedSequence([self.seed, step, rank, purpose]).generate_state(1)
+        return torch.Generator(self.device).manual_seed(int(words[0]))
 
     def _disturbed(self, past: Tensor, draw: torch.Generator) -> Tensor:
         if not self.crop.label_noise:
@@ -136,12 +150,18 @@ class Lanes:
         """Whether this step (they count from 1) starts an epoch, where the lanes jump."""
         return (step - 1) % self.per_epoch == 0
 
-    def places(self, step: int, margin: int) -> np.ndarray:
-        """Frame numbers in the audio array (B, margin + frames + margin); -1 beyond the lanes' ends."""
+    def block(self, step: int) -> tuple[int, int]:
+        """First step and number of steps, within the epoch, of the block whose mels are worth computing together."""
+        epoch, piece = divmod(step - 1, self.per_epoch)
+        begin = piece - piece % BLOCK
+        return epoch * self.per_epoch + begin + 1, min(BLOCK, self.per_epoch - begin)
+
+    def places(self, step: int, margin: int, pieces: int = 1) -> np.ndarray:
+        """Frame numbers in the audio array (B, margin + pieces * frames + margin); -1 beyond the lanes' ends."""
         epoch, piece = divmod(step - 1, self.per_epoch)
         order = self._frames_of(epoch)
         lane = np.arange(self.count)[:, None] * (self.per_epoch * self.frames)
-        at = lane + piece * self.frames + np.arange(-margin, self.frames + margin)
+        at = lane + piece * self.frames + np.arange(-margin, pieces * self.frames + margin)
         inside = (at >= 0) & (at < len(order))
         return np.where(inside, order[at.clip(0, len(order) - 1)], -1)
 

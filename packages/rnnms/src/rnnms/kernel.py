@@ -28,10 +28,24 @@ from typing import Any
 import numba
 import numpy as np
 
+
+def _compiled(*fastmath: str) -> Any:
+    """Decorator: compile at first use, without the GIL, kept on disk unless there is no folder to write to."""
+
+    def decorate(function: Any) -> Any:
+        options = {"nogil": True, "error_model": "numpy", "fastmath": set(fastmath)}
+        try:
+            return numba.njit(cache=True, **options)(function)
+        except RuntimeError:  # a read-only installation and no home
+            return numba.njit(**options)(function)
+
+    return decorate
+
+
 # "reassoc" lets LLVM split a sum over vector lanes. Not for exp, whose two-part ln 2 it would simplify away.
-_sum: Any = numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"})
-_largest: Any = numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"nnan", "nsz"})
-_exact: Any = numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
+_sum = _compiled("reassoc", "contract", "nsz")
+_largest = _compiled("nnan", "nsz")
+_exact = _compiled("contract")
 
 BLOCK = 32  # classes per partial sum of the draw
 

@@ -37,7 +37,7 @@ def _train(arguments: argparse.Namespace) -> None:
 
     settings = cli.settings(Settings, arguments, "rnnms")
     corpus = Corpus.open(arguments.data)
-    corpus.require(settings.model.mel, level_db=settings.model.loudness)
+    corpus.require(settings.model.mel, level="loudness", level_db=settings.model.loudness)
     torch.manual_seed(settings.train.seed)
     device = cli.device(arguments.device)
     model = initial(settings.model, arguments.init).to(device)
