@@ -13,7 +13,6 @@ from __future__ import annotations
 import dataclasses
 import io
 import os
-import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -42,9 +41,12 @@ def read(folder: Path) -> dict[str, Any] | None:
                 "choose a new run folder, or put the file back"
             )
         return None
+    content = path.read_bytes()
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError, TypeError, AttributeError) as error:
+        if not content.startswith(b"PK"):
+            raise ValueError("not what torch.save writes")
+        state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except Exception as error:  # bytes that are not what they should be may raise anything
         reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
         raise ValueError(
             f"{path} is damaged or not a training state ({reason}); nothing in it was run. "

@@ -45,13 +45,12 @@ class RunState(Generic[Model]):
         self.scaler.unscale_(self.optimizer)
         return figures
 
-    def update(self, step: int, lr: float) -> None:
+    def update(self, lr: float) -> None:
         """One optimiser step with the gradients at hand."""
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        self.average.update(step)
         self.bad_in_row = 0
 
     def untouched(self) -> tuple[list[torch.Tensor], Any]:

@@ -1,4 +1,4 @@
-"""What changes from step to step: learning rate, random seeds, averaged weights. None depends on when a run was stopped.
+"""What changes from step to step: learning rate, random seeds, averaged weights. None depends on where a run stopped.
 
 halve    lr 1/2 every N steps (torch's StepLR)          cosine   down to min_lr_ratio lr (torch's CosineAnnealingLR)
 average  w' <- d w' + (1 - d) w; d grows to its value, or the random start would weigh for 1 / (1 - d) steps

@@ -138,7 +138,6 @@ def _train(
     while state.step < config.steps:
         started, step = time.perf_counter(), state.step + 1
         seed_step(config.seed, step, crew.rank)
-        lr = learning_rate(step, config)
         batch = moved(batches(step, crew.rank, crew.size), crew.device)
         before = state.untouched()
         figures = state.backward(trained, batch, config.amp, crew.device)
@@ -147,9 +146,10 @@ def _train(
         agreed = torch.stack([figures.pop("loss").detach().float(), norm.float(), norm.new_tensor(stop.asked).float()])
         loss, grad_norm, stopping = crew.mean(agreed).tolist()
         if isfinite(loss) and isfinite(grad_norm):
-            state.update(step, lr)
+            state.update(learning_rate(step, config))
             if after_step:
                 after_step(state.model, step)
+            state.average.update(step)
             state.window.add({"loss": loss, "grad_norm": grad_norm, **figures})
         else:
             state.skip(before)
@@ -223,11 +223,14 @@ def _begin_or_resume(state: RunState[Any], config: TrainConfig, run: Path, crew:
 
     crew.from_main(prepare)
     state.saved = state.step
-    return Journal(run, state.step - (not state.reported), config.tensorboard) if crew.main else None
+    if not crew.main:
+        return None
+    with checkpoint.writing(run, state.saved):
+        return Journal(run, state.step - (not state.reported), config.tensorboard)
 
 
 def _save(state: RunState[Any], config: TrainConfig, run: Path, crew: Processes) -> None:
-    """The model first, so that a folder never promises more than it holds; then the state to go on from."""
+    """First the model, which anyone may be waiting for, then the state from which training goes on."""
     settings = checkpoint.settings_of(state.model, config, crew.size)
     loss_states = crew.gather(moved(state.loss_state(), "cpu"))
 
