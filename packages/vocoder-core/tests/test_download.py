@@ -1,6 +1,6 @@
 """--download through torchaudio's own dataset classes, offline: archives in the folder are unpacked.
 
-torchaudio's native library seldom fits the torch beside it; a stub of that library, which the dataset classes do not use,
+torchaudio's native library seldom fits the torch beside it; a stub of that library, which no dataset class uses,
 lets them be imported (`pip install --no-deps torchaudio` is enough). Each case runs in a process of its own for that.
 """
 

@@ -61,7 +61,7 @@ def split_of(utterances: Sequence[Utterance], config: CorpusConfig) -> dict[str,
     for split, share in shares:
         bound += share
         chosen = [name for place, name in drawn if place < bound]
-        if share > 0 and not chosen and len(own) > 2 and len(drawn) > 2 and split not in splits.values():
+        if share > 0 and not chosen and len(own) > 2 and len(drawn) > 1 and split not in splits.values():
             chosen = [drawn[0][1]]
         splits |= dict.fromkeys(chosen, split)
         drawn = [(place, name) for place, name in drawn if name not in splits]

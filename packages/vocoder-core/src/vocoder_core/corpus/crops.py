@@ -25,8 +25,10 @@ def crops(frame_counts: ArrayLike, seed: int, step: int, batch_size: int, frames
             f"crops got seed {seed}, step {step}, batch_size {batch_size}, frames {frames}; expected >= 0 "
             "for the first two, >= 1 for the others"
         )
-    random = np.random.Generator(np.random.Philox(key=np.array([seed, step], np.uint64)))  # counter-based: no state
+    # Philox is counter-based, and its raw words, unlike Generator's methods, are the same in every version of NumPy.
+    words = np.random.Philox(key=np.array([seed, step], np.uint64)).random_raw((2, batch_size))
+    which, where = (words >> np.uint64(11)) * 2.0**-53  # uniform in [0, 1)
     ends = np.cumsum(lengths)
-    index = np.searchsorted(ends, random.integers(0, ends[-1], batch_size), side="right")
-    first = random.integers(0, np.maximum(lengths[index] - frames + 1, 1))
+    index = np.searchsorted(ends, (which * ends[-1]).astype(np.int64), side="right")
+    first = (where * np.maximum(lengths[index] - frames + 1, 1)).astype(np.int64)
     return index, first

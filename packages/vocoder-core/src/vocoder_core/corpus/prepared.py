@@ -91,7 +91,7 @@ class Corpus:
         if difference:
             name, here, wanted = difference
             raise ValueError(
-                f"{self.folder} was prepared with {name} = {here}, but {wanted} is asked: prepare it again"
+                f"{self.folder} was prepared with {name} = {here}, now {wanted} is asked: prepare it again"
             )
 
 
