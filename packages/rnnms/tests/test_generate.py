@@ -1,0 +1,330 @@
+"""Generation: what a seed promises, and that torch loop, compiled kernel and network say the same."""
+
+from __future__ import annotations
+
+import logging
+import math
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from rnnms.generate import generate_codes, stream_keys, uniforms
+from rnnms.loops import NumbaLoop, TorchLoop, draw, pack
+from rnnms.model import RNNMS, RNNMSConfig
+from vocoder_core.mel import MelConfig
+
+HOP = 20
+LARGEST = 1 - 2**-24  # of float32's numbers below 1
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def model() -> RNNMS:
+    """Sizes that divide by nothing, weights large enough for the state and the labels to matter."""
+    torch.manual_seed(0)
+    config = RNNMSConfig(
+        mel=MelConfig(hop_length=HOP, win_length=80, n_fft=128, n_mels=9), bits=7, encoder_size=5, embedding_size=11,
+        hidden_size=37, linear_size=43,
+    )  # fmt: skip
+    network = RNNMS(config).eval()
+    with torch.no_grad():
+        for parameter in network.decoder.parameters():
+            parameter.mul_(2)
+    return network
+
+
+@pytest.fixture(scope="module")
+def latents(model: RNNMS) -> Tensor:
+    return torch.randn(3, 12, 10, generator=torch.Generator().manual_seed(1))
+
+
+def labels_by_hand(model: RNNMS, latents: Tensor, seed: int) -> list[int]:
+    """The decoder as the paper writes it, in float64, a step at a time: no folding, a loop over the classes."""
+    w = {name: p.detach().double().numpy() for name, p in model.decoder.named_parameters()}
+    hidden, label, labels = np.zeros(37), 2**model.config.bits // 2, []
+    draws = uniforms(stream_keys(seed, 1), 0, latents.shape[0] * HOP)[0]
+    for t, u in enumerate(draws):
+        x = np.concatenate([w["embedding.weight"][label], latents[t // HOP].double().numpy()])
+        from_x = np.split(w["rnn.weight_ih_l0"] @ x + w["rnn.bias_ih_l0"], 3)
+        from_h = np.split(w["rnn.weight_hh_l0"] @ hidden + w["rnn.bias_hh_l0"], 3)
+        reset, update = (1 / (1 + np.exp(-(from_x[i] + from_h[i]))) for i in (0, 1))
+        hidden = (1 - update) * np.tanh(from_x[2] + reset * from_h[2]) + update * hidden
+        logits = w["fc2.weight"] @ np.maximum(w["fc1.weight"] @ hidden + w["fc1.bias"], 0) + w["fc2.bias"]
+        weights = np.exp(logits) / np.exp(logits).sum()
+        label = 0
+        while weights[: label + 1].sum() <= u:
+            label += 1
+        labels.append(label)
+    return labels
+
+
+@pytest.mark.parametrize("backend", ["torch", "numba"])
+def test_a_seed_gives_the_labels_of_the_slow_loop(model: RNNMS, latents: Tensor, backend: str) -> None:
+    codes = generate_codes(model.decoder, latents[:1], 3, backend=backend)
+    assert codes.dtype == torch.int64
+    assert codes[0].tolist() == labels_by_hand(model, latents[0], 3)
+    assert len(codes.unique()) > 20
+
+
+def test_every_label_is_the_one_the_network_gives_to_its_uniform() -> None:
+    """At a size with whole vectors and large pages, over a longer stretch: u lies within the label's step."""
+    torch.manual_seed(2)
+    network = RNNMS(RNNMSConfig(mel=MelConfig(hop_length=100), hidden_size=256, linear_size=1024)).eval()
+    mel = -torch.rand(1, 80, 8)
+    with torch.no_grad():
+        codes = generate_codes(network.decoder, network.encode(mel), 5, backend="numba")
+        before = torch.cat([torch.tensor([[512]]), codes[:, :-1]], dim=1)
+        steps = network(mel, before)[0][0].double().softmax(1).cumsum(1)
+    u = torch.from_numpy(uniforms(stream_keys(5, 1), 0, 800)[0])
+    label = codes[0][:, None]
+    below = torch.where(label > 0, steps.gather(1, (label - 1).clamp(min=0)), 0.0)[:, 0]
+    assert (u > below - 1e-6).all()
+    assert (u < steps.gather(1, label)[:, 0] + 1e-6).all()
+
+
+def test_step_by_step_logits_are_the_teacher_forced_ones(model: RNNMS, latents: Tensor) -> None:
+    codes = torch.randint(0, 128, (3, 12 * HOP), generator=torch.Generator().manual_seed(3))
+    with torch.no_grad():
+        expected, state = model.decoder(latents, codes)
+        loop = TorchLoop(model.decoder, 3, 1.0)
+        weight = model.decoder.rnn.weight_ih_l0[:, 11:]
+        steps = []
+        for t in range(codes.shape[1]):
+            loop.code = codes[:, t]
+            steps.append(loop.step(latents[:, t // HOP] @ weight.t()))
+    torch.testing.assert_close(torch.stack(steps, 1), expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(loop.hidden, state, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("backend", ["torch", "numba"])
+def test_a_row_does_not_depend_on_its_batch(model: RNNMS, latents: Tensor, backend: str) -> None:
+    together = generate_codes(model.decoder, latents, 7, backend=backend)
+    again = generate_codes(model.decoder, latents, 7, backend=backend)
+    alone = torch.cat([generate_codes(model.decoder, row[None], 7, backend=backend) for row in latents])
+    assert torch.equal(together, again)
+    assert torch.equal(together, alone)
+
+
+@pytest.mark.parametrize("backend", ["torch", "numba"])
+def test_seeds_name_streams(model: RNNMS, latents: Tensor, backend: str) -> None:
+    same = latents[:1].expand(3, -1, -1)
+    one, two, one_again = generate_codes(model.decoder, same, [1, 2, 1], backend=backend)
+    assert torch.equal(one, one_again)
+    assert (one != two).float().mean() > 0.5
+    assert torch.equal(one, generate_codes(model.decoder, latents[:1], 1, backend=backend)[0])
+    fresh = generate_codes(model.decoder, same, None, backend=backend)
+    assert not torch.equal(fresh[0], fresh[1])
+
+
+def test_the_number_of_threads_changes_no_label(model: RNNMS, latents: Tensor) -> None:
+    one = generate_codes(model.decoder, latents, 1, backend="numba")
+    torch.set_num_threads(3)
+    try:
+        assert torch.equal(generate_codes(model.decoder, latents, 1, backend="numba"), one)
+    finally:
+        torch.set_num_threads(1)
+
+
+@pytest.mark.parametrize("loop_class", [TorchLoop, NumbaLoop])
+def test_any_split_into_calls_gives_the_same_codes(model: RNNMS, latents: Tensor, loop_class: type) -> None:
+    draws = uniforms(stream_keys(1, 3), 0, 12 * HOP)
+    with torch.inference_mode():
+        whole = loop_class(model.decoder, 3, 1.0)(latents, draws)
+        loop, parts = loop_class(model.decoder, 3, 1.0), []
+        for a, b in [(0, 1), (1, 6), (6, 12)]:
+            parts.append(loop(latents[:, a:b], draws[:, a * HOP : b * HOP]))
+    assert torch.equal(torch.cat(parts, 1), whole)
+
+
+def test_chunks_of_generate_codes_join(model: RNNMS, latents: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = generate_codes(model.decoder, latents, 1)
+    monkeypatch.setattr("rnnms.generate.CHUNK", 5 * HOP)
+    assert torch.equal(generate_codes(model.decoder, latents, 1), whole)
+
+
+@pytest.mark.parametrize("backend", ["torch", "numba"])
+@pytest.mark.parametrize(("batch", "frames"), [(2, 0), (0, 3), (1, 1)])
+def test_nothing_and_one_frame(model: RNNMS, latents: Tensor, backend: str, batch: int, frames: int) -> None:
+    codes = generate_codes(model.decoder, latents[:batch, :frames], 1, backend=backend)
+    assert codes.shape == (batch, frames * HOP)
+    assert torch.equal(codes, generate_codes(model.decoder, latents[:batch], 1, backend=backend)[:, : frames * HOP])
+
+
+@pytest.mark.parametrize("backend", ["torch", "numba"])
+def test_temperature_0_takes_the_likeliest_class(model: RNNMS, latents: Tensor, backend: str) -> None:
+    codes = generate_codes(model.decoder, latents[:1], 1, temperature=0, backend=backend)
+    with torch.no_grad():
+        logits, _ = model.decoder(latents[:1], torch.cat([torch.tensor([[64]]), codes[:, :-1]], 1))
+    assert torch.equal(codes, logits.argmax(2))
+    assert torch.equal(codes, generate_codes(model.decoder, latents[:1], 2, temperature=1e-6, backend=backend))
+
+
+def draws_of(way: str, logits: Tensor, u: Tensor, temperature: float) -> Tensor:
+    """Labels (n,) drawn from one distribution (Q,) at the uniforms (n,)."""
+    if way == "torch":
+        return draw(logits.expand(len(u), -1), u, temperature)
+    from rnnms import kernel
+
+    sharpness = np.float32(1 / temperature)
+    return torch.tensor([kernel.draw(logits.numpy().copy(), sharpness, value) for value in u.tolist()])
+
+
+@pytest.mark.parametrize("way", ["torch", "numba"])
+def test_draws_follow_the_softmax(way: str) -> None:
+    stats = pytest.importorskip("scipy.stats")
+    logits = torch.randn(40, generator=torch.Generator().manual_seed(4))
+    u = torch.from_numpy(uniforms(stream_keys(9, 1), 0, 20_000)[0])
+    counts = draws_of(way, logits, u, 0.7).bincount(minlength=40)
+    assert stats.chisquare(counts, (logits.double() / 0.7).softmax(0) * 20_000).pvalue > 0.01
+
+
+@pytest.mark.parametrize("way", ["torch", "numba"])
+@pytest.mark.parametrize("classes", [64, 100, 1024])
+def test_steps_are_those_of_torch_distributions(way: str, classes: int) -> None:
+    """A uniform just below and just above each step of the cumulative distribution gives the classes on its sides."""
+    logits = 2 * torch.randn(classes, generator=torch.Generator().manual_seed(5))
+    probabilities = torch.distributions.Categorical(logits=logits.double() / 1.5).probs
+    step = probabilities.cumsum(0)[:-1]
+    likely = (probabilities[:-1] > 3e-6) & (probabilities[1:] > 3e-6)
+    below, above = (draws_of(way, logits, step + shift, 1.5) for shift in (-1e-6, 1e-6))
+    assert torch.equal(below[likely], torch.arange(classes - 1)[likely])
+    assert torch.equal(above[likely], torch.arange(1, classes)[likely])
+
+
+@pytest.mark.parametrize("way", ["torch", "numba"])
+@pytest.mark.parametrize("scale", [0.0, 1.0, 300.0])
+def test_extreme_uniforms_give_a_class_that_exists(way: str, scale: float) -> None:
+    """At 0 and at the least and largest u there are, with classes of probability 0 at both ends and sums that round."""
+    logits = scale * torch.randn(100, generator=torch.Generator().manual_seed(6))
+    zero, low, high = draws_of(way, logits, torch.tensor([0.0, 2**-24, LARGEST], dtype=torch.float64), 1.0).tolist()
+    assert 0 <= zero <= low <= high < 100
+    if scale == 0:
+        assert (zero, low, high) == (0, 0, 99)
+    if scale == 300:
+        assert low == high == logits.argmax()
+
+
+def test_uniforms_are_splitmix64() -> None:
+    """Against the generator as its authors write it, with Python's integers, and its published first output."""
+
+    def outputs(state: int, count: int) -> list[int]:
+        mask, found = 2**64 - 1, []
+        for _ in range(count):
+            state = (state + 0x9E3779B97F4A7C15) & mask
+            z = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & mask
+            z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & mask
+            found.append(z ^ (z >> 31))
+        return found
+
+    assert outputs(1234567, 1) == [6457827717110365317]
+    assert stream_keys(1234567, 2).tolist() == [6457827717110365317] * 2
+    expected = [(2 * (z >> 41) + 1) / 2**24 for z in outputs(6457827717110365317, 50)]
+    assert uniforms(stream_keys(1234567, 1), 0, 50)[0].tolist() == expected
+
+
+def test_uniforms_are_uniform_exact_and_addressable() -> None:
+    stats = pytest.importorskip("scipy.stats")
+    keys = stream_keys([0, 1, -1, 2**64 - 1], 4)
+    values = uniforms(keys, 0, 50_000)
+    assert 0 < values.min()
+    assert values.max() < 1
+    assert np.array_equal(values.astype(np.float32), values)
+    assert np.array_equal(values[2], values[3])  # seeds count modulo 2^64
+    assert np.array_equal(uniforms(keys[1:2], 1234, 1300)[0], values[1, 1234:1300])
+    for row in values[:3]:
+        assert stats.kstest(row, "uniform").pvalue > 0.01
+    sides = np.corrcoef([values[0], values[1], np.roll(values[0], 1), np.roll(values[0], 200)])
+    assert np.abs(sides - np.eye(4)).max() < 4 / math.sqrt(50_000)
+
+
+def test_exp_sigmoid_and_tanh_are_accurate() -> None:
+    import numba
+
+    from rnnms import kernel
+
+    @numba.njit
+    def each(x: np.ndarray, out: np.ndarray) -> None:
+        for i in range(len(x)):
+            out[0, i], out[1, i], out[2, i] = kernel.exp(x[i]), kernel.sigmoid(x[i]), kernel.tanh(x[i])
+
+    small = np.logspace(-12, 1, 20_001)
+    x = np.concatenate([np.linspace(-86, 86, 100_001), small, -small, [0.0]]).astype(np.float32)
+    found, precise = np.empty((3, len(x)), np.float32), x.astype(np.float64)
+    each(x, found)
+    for values, expected in zip(found, (np.exp(precise), 1 / (1 + np.exp(-precise)), np.tanh(precise))):
+        np.testing.assert_allclose(values, expected, rtol=2e-7)
+    each(np.array([-1e30, 1e30], np.float32), ends := np.empty((3, 2), np.float32))
+    np.testing.assert_allclose(ends[1:], [[0, 1], [-1, 1]], atol=1e-37)
+
+
+@pytest.mark.parametrize("offset", [-100.0, 0.0, 100.0])
+def test_products_are_numpys(offset: float) -> None:
+    """Also when every feature is off, and when every one is on."""
+    from rnnms import kernel
+
+    rng = np.random.default_rng(0)
+    weight, bias, x = (rng.standard_normal(shape).astype(np.float32) for shape in ((43, 101), 101, 43))
+    out = np.empty(101, np.float32)
+    kernel.affine_of_active(weight, bias, x + np.float32(offset), np.empty(43, np.int64), out)
+    expected = np.maximum(x + np.float32(offset), 0).astype(np.float64) @ weight + bias
+    np.testing.assert_allclose(out, expected, rtol=1e-5, atol=1e-5)
+    kernel.affine(np.ascontiguousarray(weight.T), bias, x, out)
+    np.testing.assert_allclose(out, x.astype(np.float64) @ weight + bias, rtol=1e-5, atol=1e-5)
+
+
+def test_pack_copies_to_cache_lines() -> None:
+    tensors = [torch.randn(5, 7), torch.randn(3).half(), torch.randn(4, 6).t(), torch.randn(600, 900)]
+    for array, tensor in zip(pack(*tensors), tensors, strict=True):
+        assert array.dtype == np.float32
+        assert array.ctypes.data % 64 == 0
+        assert array.flags.c_contiguous
+        assert np.array_equal(array, tensor.float().numpy())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"temperature": -1.0}, "temperature is -1.0; expected 0 or more"),
+        ({"temperature": float("nan")}, "temperature is nan"),
+        ({"seed": [1, 2]}, "seed has 2 values for 3 rows"),
+        ({"backend": "cuda"}, "backend is 'cuda'; expected 'auto', 'torch' or 'numba'"),
+    ],
+)
+def test_wrong_options_are_named(model: RNNMS, latents: Tensor, options: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        generate_codes(model.decoder, latents, **options)
+
+
+def test_without_numba_torch_steps_in_and_says_so(
+    model: RNNMS, latents: Tensor, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    expected = generate_codes(model.decoder, latents[:, :2], 1)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with caplog.at_level(logging.WARNING):
+        assert torch.equal(generate_codes(model.decoder, latents[:, :2], 1), expected)
+    assert "numba is not installed" in caplog.text
+    with pytest.raises(ValueError, match="pip install numba"):
+        generate_codes(model.decoder, latents[:, :2], 1, backend="numba")
+
+
+def test_numba_is_loaded_late_and_needs_no_folder_to_write_to() -> None:
+    script = """if True:
+        import sys, rnnms.generate
+        assert "numba" not in sys.modules, "rnnms.generate loads numba"
+        from numba.core import caching
+        caching.CompileResultCacheImpl._locator_classes = []  # as in a read-only installation without a home
+        from rnnms import kernel
+    """
+    subprocess.run([sys.executable, "-c", script], check=True)
