@@ -6,6 +6,9 @@ import json
 import os
 import signal
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -207,11 +210,50 @@ def test_a_folder_that_cannot_be_made_is_noticed_before_the_first_step(tmp_path)
         train(tmp_path / "run", after_step=lambda m, s: pytest.fail("it trained"))
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_read_only_folder_is_noticed_before_the_first_step(tmp_path):
-    tmp_path.chmod(0o555)
-    with pytest.raises(OSError, match="Permission denied"):
-        train(tmp_path, after_step=lambda m, s: pytest.fail("it trained"))
+@pytest.fixture()
+def open_folder():
+    """A folder that everybody may enter, as pytest's own may not be."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+        Path(folder).chmod(0o755)
+
+
+@contextmanager
+def bound_by_permissions() -> Iterator[None]:
+    """Root may write everywhere: be nobody for a while."""
+    root = os.geteuid() == 0
+    if root:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        if root:
+            os.seteuid(0)
+
+
+def test_a_read_only_folder_is_noticed_before_the_first_step(open_folder):
+    open_folder.chmod(0o555)
+    with (
+        bound_by_permissions(),
+        pytest.raises(OSError, match=r"\(Permission denied\); nothing was lost"),
+    ):
+        train(open_folder, after_step=lambda m, s: pytest.fail("it trained"))
+
+
+def test_a_folder_that_becomes_read_only_keeps_its_last_checkpoint(whole, open_folder):
+    with ExitStack() as stack:
+
+        def close(model: tiny.Tiny, step: int) -> None:
+            if step == 8:
+                open_folder.chmod(0o555)
+                stack.enter_context(bound_by_permissions())
+
+        with pytest.raises(OSError, match=r"cannot be written \(Permission denied\); its last .* of step 6"):
+            train(open_folder, after_step=close)
+    open_folder.chmod(0o755)
+    train(open_folder)
+    assert_same_run(whole, open_folder)
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "resume.pt", "metrics.jsonl"])

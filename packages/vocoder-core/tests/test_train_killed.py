@@ -166,6 +166,9 @@ def test_two_processes_have_the_gradient_of_one_with_the_double_batch(run, tmp_p
     for a, b in zip(one, two, strict=True):
         assert a.abs().max() > 1e-3
         torch.testing.assert_close(a, b, rtol=0, atol=1e-6)
+    logged = [contents(tmp_path / name)["log"][0] for name in ("one", "two")]
+    assert logged[0]["loss"] == pytest.approx(logged[1]["loss"], abs=1e-6)
+    assert logged[0]["grad_norm"] == pytest.approx(logged[1]["grad_norm"], abs=1e-6)
 
 
 def test_a_run_of_two_processes_does_not_go_on_with_one(run, whole_of_two):
