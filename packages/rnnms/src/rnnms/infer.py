@@ -86,12 +86,14 @@ def copy(
 
 
 def analyse(wav: Tensor, model: RNNMS) -> Tensor:
-    """The mel (M, F) of a wave (T,) at the model's rate, F * hop_length >= T: zeros fill the last frame."""
+    """The mel (M, F) of a wave (T,) at the model's rate, F >= 1, F * hop_length >= T: zeros fill the last frame."""
     import torch.nn.functional as F
 
     from vocoder_core.mel import log_mel
 
-    return log_mel(F.pad(wav, (0, -len(wav) % model.config.mel.hop_length)), model.config.mel)
+    hop = model.config.mel.hop_length
+    missing = -len(wav) % hop if len(wav) else hop
+    return log_mel(F.pad(wav, (0, missing)), model.config.mel)
 
 
 def read_mel(path: Path, model: RNNMS) -> Tensor:

@@ -92,6 +92,8 @@ class RNNMS(Vocoder):
 
     def encode(self, mel: Tensor) -> Tensor:
         """mel (B, M, F) -> latents (B, F, 2C)."""
+        if not mel.shape[2]:  # torch's GRU refuses what has no length
+            return mel.new_zeros(len(mel), 0, 2 * self.config.encoder_size)
         latents: Tensor = self.encoder(mel.transpose(1, 2))[0]
         return latents
 
