@@ -1,6 +1,7 @@
 """What univoc 0.2.1 (bshall/UniversalVocoding) does wrong, a test or more for each defect, numbered 1 to 8.
 
-0 is univoc 0.1. A quoting error in a link to a notebook (8) has no counterpart here. 9 to 15: test_original_defects_tarepan.py.
+0 is univoc 0.1. A quoting error in a link to a notebook (8) has no counterpart here.
+9 to 15: test_original_defects_tarepan.py.
 """
 
 from __future__ import annotations
