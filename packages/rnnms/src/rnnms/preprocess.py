@@ -18,10 +18,7 @@ def _prepare(arguments: argparse.Namespace) -> None:
     from .settings import Settings
 
     settings = cli.settings(Settings, arguments, "rnnms")
-    mel, level = settings.model.mel, settings.model.loudness
-    preprocessing.prepare(
-        arguments, settings.data, mel, sample_rate=mel.sample_rate, hop_length=mel.hop_length, level_db=level
-    )
+    preprocessing.prepare(arguments, settings.data, settings.model.mel)
 
 
 if __name__ == "__main__":

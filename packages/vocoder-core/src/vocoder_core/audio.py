@@ -199,8 +199,7 @@ def _decode(path: Path) -> tuple[np.ndarray, int]:
             while (block := file.read(1 << 20, dtype="float32", always_2d=True)).size:
                 blocks.append(block[:, 0] if block.shape[1] == 1 else block.mean(axis=1, dtype=np.float32))
     except (soundfile.SoundFileError, RuntimeError, OSError) as error:
-        reason = str(getattr(error, "error_string", error)).strip().rstrip(".")
-        raise ValueError(f"{path}: not readable as audio, or cut short ({reason})") from None
+        raise ValueError(f"{path}: not readable as audio, or cut short ({_reason(error)})") from None
     wav = np.concatenate(blocks) if blocks else np.empty(0, np.float32)
     missing = _missing_bytes(path)
     if missing > 0:
@@ -236,5 +235,10 @@ def _encode(file: BinaryIO, codes: np.ndarray, sample_rate: int, path: Path) -> 
             for start in range(0, len(codes), 1 << 16):  # libsndfile's Vorbis writer overflows its stack on long blocks
                 out.write(codes[start : start + (1 << 16)])
     except (soundfile.SoundFileError, RuntimeError) as error:
-        reason = str(getattr(error, "error_string", error)).strip().rstrip(".")
-        raise ValueError(f"{path}: cannot be written at {sample_rate} Hz ({reason})") from None
+        raise ValueError(f"{path}: cannot be written at {sample_rate} Hz ({_reason(error)})") from None
+
+
+def _reason(error: Exception) -> str:
+    """libsndfile's words, except where they mislead: an MP3 without a single frame is "not a regular file"."""
+    words = str(getattr(error, "error_string", error)).strip().rstrip(".")
+    return "no sound found in it" if "not a regular file" in words else words

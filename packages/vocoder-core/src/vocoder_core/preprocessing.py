@@ -12,7 +12,6 @@ def _prepare(arguments):
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -48,10 +47,10 @@ def parser(program: str, description: str) -> argparse.ArgumentParser:
     return parser
 
 
-def prepare(arguments: argparse.Namespace, data: CorpusConfig, features: Any, **of_the_model: Any) -> None:
+def prepare(arguments: argparse.Namespace, data: CorpusConfig, features: Any) -> None:
     """Find, fetch if asked, prepare and report what the arguments of `parser` say.
 
-    features: the dataclass that training will check. of_the_model: fields of CorpusConfig that the model decides.
+    features: the dataclass that training will check.
     """
     import joblib
 
@@ -59,7 +58,6 @@ def prepare(arguments: argparse.Namespace, data: CorpusConfig, features: Any, **
     from .download import download
     from .layouts import find
 
-    config = fitted(data, **of_the_model)
     layout = arguments.layout
     if arguments.download:
         if len(arguments.source) > 1:
@@ -67,19 +65,7 @@ def prepare(arguments: argparse.Namespace, data: CorpusConfig, features: Any, **
         layout = download(arguments.download, arguments.source[0])
     utterances = [utterance for source in arguments.source for utterance in find(source, layout)]
     jobs = arguments.jobs or joblib.cpu_count()
-    print(prepare(utterances, arguments.data, config, features=features, jobs=jobs, shard=arguments.shard))
-
-
-def fitted(data: CorpusConfig, **of_the_model: Any) -> CorpusConfig:
-    """`data` with the fields that the model decides. Raises ValueError when the user has set one of them otherwise."""
-    default = CorpusConfig()
-    for name, value in of_the_model.items():
-        if getattr(data, name) not in (value, getattr(default, name)):
-            raise ValueError(
-                f"data.{name} is {getattr(data, name)}, but the model's settings say {value}: "
-                "set the model's, the data follow them"
-            )
-    return dataclasses.replace(data, **of_the_model)
+    print(prepare(utterances, arguments.data, data, features=features, jobs=jobs, shard=arguments.shard))
 
 
 def _add_setting(parser: argparse.ArgumentParser, flag: str, metavar: str, key: str, text: str) -> None:
