@@ -102,9 +102,7 @@ class NumbaLoop:
 
     def _compile(self, latent_size: int) -> None:
         """Compile, or load what an earlier process compiled; say so if that takes long enough to wonder."""
-        notice = threading.Timer(
-            1.0, logger.warning, ["compiling the CPU kernel: some seconds, once; then kept on disk"]
-        )
+        notice = threading.Timer(2.0, logger.warning, ["compiling the CPU kernel: some seconds, once"])
         notice.start()
         try:
             nothing = np.zeros((0, latent_size), np.float32), np.zeros(0)

@@ -1,0 +1,163 @@
+"""rnnms-bench: how fast this machine generates speech with RNN_MS, and with --train how fast it trains it.
+
+Every backend is run several times, in turn, so that whatever else the machine does meets all alike; the table gives
+the median and the range. Generation is timed whole: latents, packing of the weights, samples, mu-law decoding.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vocoder_core import cli
+
+if TYPE_CHECKING:
+    import torch
+
+    from .model import RNNMS, Backend
+    from .settings import Settings
+
+Run = Callable[[], int]  # does some work, returns the number of samples made or trained on
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="rnnms-bench", description="Speed of generation (and of training).")
+    parser.add_argument("--checkpoint", type=Path, help="measure this folder's network instead of --config's")
+    parser.add_argument("--seconds", type=float, default=2.0, help="of computing in each run (default 2)")
+    parser.add_argument("--rounds", type=int, default=5, help="runs of each backend (default 5)")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads; a single stream uses one (default 1)")
+    parser.add_argument("--batch", type=int, default=1, help="utterances generated side by side (default 1)")
+    parser.add_argument("--backends", nargs="+", choices=["torch", "numba"], help="default: all that fit the device")
+    parser.add_argument("--train", action="store_true", help="also measure training steps, at train.batch_size")
+    cli.add_settings_arguments(parser)
+    cli.add_device_argument(parser)
+    return cli.run(parser, _bench, argv)
+
+
+def _bench(arguments: argparse.Namespace) -> None:
+    import torch
+
+    from .model import RNNMS
+    from .settings import Settings
+
+    for name in ("seconds", "rounds", "threads", "batch"):
+        if not getattr(arguments, name) > 0:
+            raise ValueError(f"--{name} is {getattr(arguments, name)}; expected more than 0")
+    device = cli.device(arguments.device)
+    torch.set_num_threads(arguments.threads)
+    settings = cli.settings(Settings, arguments, "rnnms")
+    model = RNNMS.from_pretrained(arguments.checkpoint) if arguments.checkpoint else RNNMS(settings.model)
+    model = model.to(device).eval()
+    print(f"{arguments.checkpoint or arguments.config}: {parameters(model):,} parameters, {machine(device)}\n")
+    backends = arguments.backends or (["numba", "torch"] if device.type == "cpu" else ["torch"])
+    runs = {f"{name}, batch {arguments.batch}": generation(model, name, arguments.batch, arguments.seconds)
+            for name in backends}  # fmt: skip
+    print(generation_table(in_turn(runs, arguments.rounds), model.sample_rate))
+    if arguments.train:
+        steps = {"fp32": training(model, settings, amp=False)}
+        if device.type == "cuda":
+            steps["bf16 autocast"] = training(model, settings, amp=True)
+        size = settings.train.batch_size, settings.crop.frames * model.config.mel.hop_length
+        print(f"\nTraining step (forward, backward, AdamW), {size[0]} x {size[1]} samples\n")
+        print(training_table(in_turn(steps, arguments.rounds), size[0] * size[1]))
+
+
+def in_turn(runs: dict[str, Run], rounds: int) -> dict[str, list[float]]:
+    """Samples per second of each run, `rounds` times: first round of all, then second of all, and so on."""
+    rates: dict[str, list[float]] = {name: [] for name in runs}
+    for _ in range(rounds):
+        for name, run in runs.items():
+            begin = time.perf_counter()
+            count = run()
+            rates[name].append(count / (time.perf_counter() - begin))
+    return rates
+
+
+def generation(model: RNNMS, backend: Backend, batch: int, seconds: float) -> Run:
+    """A run that synthesises for about that long. Compiled and calibrated here, on a few frames."""
+    import torch
+
+    config, device = model.config.mel, next(model.parameters()).device
+
+    def synthesize(frames: int) -> int:
+        mel = -torch.rand(batch, config.n_mels, frames, generator=torch.Generator().manual_seed(0)).to(device)
+        return model.synthesize(mel, seed=0, backend=backend).cpu().numel()
+
+    synthesize(1)
+    begin = time.perf_counter()
+    synthesize(4)
+    frames = max(1, round(4 * seconds / (time.perf_counter() - begin)))
+    return lambda: synthesize(frames)
+
+
+def training(model: RNNMS, settings: Settings, amp: bool) -> Run:
+    """A run of one step as `rnnms-train` does it, on random speech; one is done here, so that buffers are there."""
+    import torch
+
+    from .batches import Batch
+    from .train import Loss
+
+    device, hop = next(model.parameters()).device, model.config.mel.hop_length
+    size, frames = settings.train.batch_size, settings.crop.frames
+    codes = torch.randint(0, 2**model.config.bits, (size, frames * hop + 1), device=device)
+    mel = -torch.rand(size, model.config.mel.n_mels, frames + 2 * settings.crop.context, device=device)
+    batch = Batch(mel, codes[:, :-1], codes[:, 1:], fresh=True)
+    optimizer = torch.optim.AdamW(model.parameters(), settings.train.lr)
+    loss = Loss()
+
+    def step() -> int:
+        optimizer.zero_grad(set_to_none=True)
+        with torch.autocast(device.type, torch.bfloat16, enabled=amp):
+            value = loss(model, batch)["loss"]
+        value.backward()
+        optimizer.step()
+        value.item()  # on CUDA: waits for the step to end
+        return batch.target.numel()
+
+    step()
+    return step
+
+
+def parameters(model: torch.nn.Module) -> int:
+    """How many numbers it learns."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def machine(device: torch.device) -> str:
+    """What the figures were measured on, for the line above the table."""
+    import torch
+
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
+    threads = torch.get_num_threads()
+    return f"{name}, torch {torch.__version__}, {threads} thread{'s' if threads > 1 else ''}"
+
+
+def generation_table(rates: dict[str, list[float]], sample_rate: int) -> str:
+    """Markdown; RTF = seconds of computing per second of audio."""
+    lines = ["| backend | samples/s, median (range) | x real time | RTF |", "|---|---:|---:|---:|"]
+    for name, values in rates.items():
+        speed = statistics.median(values) / sample_rate
+        lines.append(f"| {name} | {spread(values)} | {speed:.3g} | {1 / speed:.3g} |")
+    return "\n".join(lines)
+
+
+def training_table(rates: dict[str, list[float]], samples: int) -> str:
+    """Markdown; `samples` per step."""
+    lines = ["| precision | steps/s | samples/s, median (range) |", "|---|---:|---:|"]
+    for name, values in rates.items():
+        lines.append(f"| {name} | {statistics.median(values) / samples:.3g} | {spread(values)} |")
+    return "\n".join(lines)
+
+
+def spread(values: Sequence[float]) -> str:
+    """Median (lowest - highest)."""
+    return f"{statistics.median(values):,.0f} ({min(values):,.0f} - {max(values):,.0f})"
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
