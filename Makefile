@@ -3,6 +3,7 @@
 #   make demo       real speech -> prepared corpus -> a few training steps -> held-out speech through the shipped weights
 #   make test       the fast tests          make test-all   every test        (P=rnnms: one package only; P=tests: what spans them)
 #   make check      lint, format, types, import contracts, package metadata, versions
+#   make oracles    install what only some tests compare with (neural scores, the public RNN_MS): 0.5 GB
 #   make wheels     build every package, install the wheels alone, run each package's tests against them
 #   make bench      speed of generation     make clean      back to the state of a fresh clone
 #
@@ -21,7 +22,7 @@ TESTS := $(if $(P),$(or $(wildcard packages/$(P)),$(P)))
 export POETRY_VIRTUALENVS_CREATE := false
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
-.PHONY: demo test test-all check wheels bench clean setup
+.PHONY: demo test test-all check oracles wheels bench clean setup
 .DELETE_ON_ERROR:
 
 demo: $(READY)
@@ -35,6 +36,11 @@ test-all: $(READY)
 
 bench: $(READY)
 	$(BIN)/python tools/bench.py
+
+# Each of these names more than it needs, some of it broken beside today's torch: hence --no-deps.
+oracles: $(READY)
+	$(PIP) install --quiet --no-deps distillmos xls-r-sqa==0.1.0 einops speechmos onnxruntime flatbuffers Resemblyzer \
+	  webrtcvad-wheels pocketsphinx univoc omegaconf importlib_resources antlr4-python3-runtime==4.9.3
 
 wheels: $(READY) $(POETRY)
 	$(BIN)/python tools/wheels.py --poetry "$(POETRY)"
@@ -63,8 +69,8 @@ $(READY): pyproject.toml $(wildcard packages/*/pyproject.toml)
 	@if [ -e $@ ] && $(BIN)/python -c ""; then rm $@; else $(PYTHON) -m venv --clear .venv; fi
 	$(PIP) install --quiet --upgrade pip
 	$(PIP) install --quiet "$(TORCH)" $(PACKAGES:%=-e packages/%) --group dev
-	@for extra in pesq "visqol-python[lattice]"; do $(PIP) install --quiet "$$extra" \
-	  || echo "NOTE: $$extra could not be installed (pesq needs a C compiler): its score and its tests are left out"; done
+	@for extra in pesq "visqol-python[lattice]" "--no-deps torchaudio==2.11.0"; do $(PIP) install --quiet $$extra \
+	  || echo "NOTE: $$extra could not be installed (pesq needs a C compiler): what it is for and its tests are left out"; done
 	@touch $@
 
 # poetry lives apart from .venv: installed beside torch it could be asked to replace it
