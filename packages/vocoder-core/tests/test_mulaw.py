@@ -68,7 +68,10 @@ def test_every_code_decodes_to_the_centre_that_encodes_to_it(bits: int) -> None:
 
 @pytest.mark.parametrize("bits", BITS)
 def test_odd_symmetric_to_the_last_bit(bits: int) -> None:
-    x = torch.cat([dense(), torch.randn(1000, generator=torch.Generator().manual_seed(0), dtype=torch.float64) / 4])
+    half, mu = 2 ** (bits - 1), 2.0**bits - 1
+    # where two cells meet, some of these are ties to the last bit
+    edges = torch.expm1((torch.arange(half - 1) + 0.5).double() / (half - 1) * np.log1p(mu)) / mu
+    x = torch.cat([dense(), edges])
     codes, mirrored = encode(x, bits), encode(-x, bits)
     assert torch.equal(codes + mirrored, torch.full_like(codes, 2**bits))
     assert torch.equal(decode(mirrored, bits), -decode(codes, bits))
