@@ -122,12 +122,16 @@ def test_a_lane_goes_on_where_the_step_before_ended(corpus: Corpus, model: RNNMS
     assert torch.allclose(one.mel[:, :, 4:8], two.mel[:, :, :4], atol=1e-5)
 
 
-def test_label_noise_moves_the_past_by_one_code_and_never_the_target(corpus: Corpus, model: RNNMS) -> None:
-    clean = Batches(corpus, model, CropConfig(frames=20), 16, 1)(3)
-    noisy = Batches(corpus, model, CropConfig(frames=20, label_noise=0.3), 16, 1)(3)
-    moved = (noisy.past - clean.past).abs()
-    assert torch.equal(noisy.target, clean.target) and moved.max() == 1
-    assert abs(moved.float().mean() - 0.3) < 0.02
+def test_label_noise_is_laplacian_on_the_past_and_never_on_the_target(corpus: Corpus, model: RNNMS) -> None:
+    clean = Batches(corpus, model, CropConfig(frames=20), 64, 1)(3)
+    noisy = Batches(corpus, model, CropConfig(frames=20, label_noise=6.0), 64, 1)(3)
+    assert torch.equal(noisy.target, clean.target)
+    moved = (noisy.past - clean.past).double()
+    assert abs(moved.mean()) < 0.05
+    rows = moved.std(1)  # uniform in 0..6 over the rows
+    assert rows.min() < 1 and rows.max() > 5 and abs(rows.mean() - 3) < 0.6
+    loud = moved[rows > 4] / rows[rows > 4, None]
+    assert abs(loud.abs().mean() - 0.5**0.5) < 0.03  # a Laplacian's mean deviation; a Gaussian's is 0.80
 
 
 def test_gain_reaches_wave_and_mel_alike(corpus: Corpus, model: RNNMS) -> None:

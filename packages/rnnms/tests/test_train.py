@@ -40,21 +40,20 @@ def test_loss_falls_and_the_run_folder_is_a_checkpoint(data: Path, tmp_path: Pat
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     bits = [row["bits"] for row in rows if "bits" in row]
     assert bits[0] > 5.5 and bits[-1] < bits[0] - 0.5
-    checked = [row for row in rows if "seen_bits" in row]
-    assert checked and {"unseen_bits", "mr_stft"} <= checked[-1].keys()
+    checked = [row for row in rows if "valid_seen_bits" in row]
+    assert checked and {"valid_unseen_bits", "valid_mr_stft"} <= checked[-1].keys()
     assert list((run / "samples").glob("*/*.wav"))
     assert RNNMS.from_pretrained(run).config.hidden_size == 48
 
 
 @pytest.mark.parametrize("stateful", ["true", "false"])
 def test_a_resumed_run_ends_with_the_same_bits(data: Path, tmp_path: Path, stateful: str) -> None:
-    same = [*FEW, *SHORT, *settings(f"crop.stateful={stateful}", "crop.label_noise=0.2", "train.save_every=3")]
+    crop = settings(f"crop.stateful={stateful}", "crop.label_noise=2", "train.save_every=3")
+    same = [*FEW, *SHORT, *crop, *settings("train.schedule=constant")]  # another schedule stretches with `steps`
     assert main([str(data), str(tmp_path / "whole"), *same, *settings("train.steps=8")]) == 0
-    assert main([str(data), str(tmp_path / "parts"), *same, *settings("train.steps=5", "train.schedule=constant")]) == 0
-    # the schedule stretches with `steps`; with a constant rate the first five steps are those of the longer run
-    assert main([str(data), str(tmp_path / "flat"), *same, *settings("train.steps=8", "train.schedule=constant")]) == 0
-    assert main([str(data), str(tmp_path / "parts"), *same, *settings("train.steps=8", "train.schedule=constant")]) == 0
-    one, other = (load_file(tmp_path / name / "model.safetensors") for name in ("flat", "parts"))
+    assert main([str(data), str(tmp_path / "parts"), *same, *settings("train.steps=5")]) == 0
+    assert main([str(data), str(tmp_path / "parts"), *same, *settings("train.steps=8")]) == 0
+    one, other = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "parts"))
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
@@ -71,7 +70,7 @@ def test_init_starts_from_a_checkpoint(data: Path, tmp_path: Path) -> None:
     ("arguments", "said"),
     [
         (["--set", "train.lrr=1"], "unknown key train.lrr (did you mean train.lr?)"),
-        (["--set", "model.mel.fmin=80"], "prepared with features.fmin = 50.0, but 80.0 is asked"),
+        (["--set", "model.mel.fmin=80"], "prepared with features.fmin = 50.0"),
         (["--config", "tinny"], "neither a file nor a built-in config"),
         (["--set", "train.batch_size=100000"], "lanes"),
         (["--init", "nowhere"], "nowhere"),
