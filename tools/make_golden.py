@@ -112,13 +112,21 @@ def mulaw(torchaudio: Any) -> Arrays:
 
 
 def loudness() -> Arrays:
-    """Integrated loudness (LUFS) of whole clips, at their rate and at 44.1 and 48 kHz, by pyloudnorm."""
+    """Integrated loudness (LUFS) of clips at their rate and at 44.1 and 48 kHz, by pyloudnorm.
+
+    Cut to whole tenths of a second: pyloudnorm counts a last block that the signal does not fill.
+    """
     import pyloudnorm
 
     names = ["austen/austen_64kb-0880", "carlo/it-demo-thanks", "ru_nsh/ru_0073", "slt/arctic_a0009"]
     rates = (16000, 44100, 48000)
-    values = [[pyloudnorm.Meter(r).integrated_loudness(clip(n, r, 0, 60) / 32768) for r in rates] for n in names]
-    return {"clips": np.array(names), "rates": np.array(rates), "lufs": np.array(values)}
+    tenths = [len(clip(name, seconds=60)) // 1600 for name in names]
+    values = [
+        [pyloudnorm.Meter(rate).integrated_loudness(clip(name, rate, 0, n / 10) / 32768) for rate in rates]
+        for name, n in zip(names, tenths)
+    ]
+    arrays = {"clips": names, "tenths": tenths, "rates": rates, "lufs": values}
+    return {key: np.array(value) for key, value in arrays.items()}
 
 
 # ---- oracles that need help to be imported
