@@ -77,6 +77,18 @@ def test_speech_is_brought_to_minus_24_lufs(prepared: Path):
         )
 
 
+def test_a_click_holds_the_level_back(tmp_path: Path, shared_audio: Path):
+    """Soft speech with one loud sample: the gain stops where that sample reaches 0.999, it is never clipped."""
+    wav, rate = audio.load(shared_audio / "slt" / "arctic_a0009.flac")
+    wav = 0.05 * wav
+    wav[20_000] = -0.8
+    soundfile.write(tmp_path / "a.wav", wav, rate)
+    prepare(find(tmp_path), tmp_path / "data", CONFIG, progress=False)
+    corpus = Corpus.open(tmp_path / "data")
+    assert corpus.wav(corpus.entries[0]).min() == pytest.approx(-0.999, abs=1e-4)
+    assert corpus.entries[0].gain == pytest.approx(0.999 / 0.8, rel=1e-4)
+
+
 @pytest.mark.parametrize(("level", "level_db", "peak"), [("peak", -1.0, 0.8912509), ("none", -24.0, None)])
 def test_other_levels(tmp_path: Path, shared_audio: Path, level: str, level_db: float, peak: float | None):
     """peak: the highest sample at level_db dBFS. none: as recorded, but float files beyond 1 come below it."""
