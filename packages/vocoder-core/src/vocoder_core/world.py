@@ -1,4 +1,4 @@
-"""Copy synthesis by WORLD (Morise, Yokomori & Ozawa 2016): the classical vocoder, as a baseline. Needs pyworld ([eval]).
+"""WORLD copy synthesis (Morise, Yokomori & Ozawa 2016): the classical vocoder as a baseline. Needs pyworld ([eval]).
 
 It is not a fair rival of a mel vocoder: it reads F0, spectral envelope and aperiodicity from the recording itself.
 """

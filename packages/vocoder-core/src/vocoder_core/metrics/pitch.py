@@ -7,6 +7,8 @@ which use CREPE; figures of the two trackers cannot be compared. Cost: about 0.1
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 RATE = 16_000  # analysis rate in Hz: 50 to 550 Hz needs no more, and every recording is treated alike
@@ -22,11 +24,16 @@ def pitch_scores(reference: np.ndarray, generated: np.ndarray, sample_rate: int)
 
 def track(wav: np.ndarray, sample_rate: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Pitch of a wave (T,): F0 in Hz (F,), NaN where unvoiced; voiced (F,) bool; periodicity (F,) in [0, 1]."""
+    return _track(np.asarray(wav, dtype=np.float32).tobytes(), sample_rate)
+
+
+@lru_cache(maxsize=2)  # one recording is compared with several copies of it
+def _track(samples: bytes, sample_rate: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     import librosa
 
     from vocoder_core.audio import resample
 
-    wav = resample(wav, sample_rate, RATE)
+    wav = resample(np.frombuffer(samples, dtype=np.float32), sample_rate, RATE)
     low, high = F0_RANGE
     f0, voiced, periodicity = librosa.pyin(wav, fmin=low, fmax=high, sr=RATE, frame_length=FRAME, hop_length=HOP)
     return f0, voiced, periodicity
