@@ -24,7 +24,15 @@ FILES = [
     *(f"src/{{module}}/weights/{name}" for name in ("config.yaml", "model.safetensors")),
 ]
 COMMANDS = ("preprocess", "train", "infer")
-HEADINGS = ["Install", "Use", "Commands", "Train", "Differences from the paper", "Status"]
+HEADINGS = [
+    "Install",
+    "Use",
+    "Train",
+    "How good it is",
+    "Speed",
+    "What differs from the paper and from the public implementations",
+    "Status",
+]
 HEAVY = {
     "librosa",
     "numba",

@@ -72,7 +72,7 @@ def inspect(wheel: Path) -> list[str]:
     source = ROOT / "packages" / package.replace("_", "-") / "src"
     for path in source.rglob("*"):
         inside = path.relative_to(source).as_posix()
-        if path.suffix in {".yaml", ".safetensors", ".json", ".md"} and inside not in files:
+        if path.is_file() and "__pycache__" not in path.parts and inside not in files:
             sentences.append(f"{wheel.name} lacks {inside}")
     for line in metadata.split("\n\n")[0].splitlines():
         if line.startswith("Requires-Dist:") and ("@" in line or "file:" in line):
