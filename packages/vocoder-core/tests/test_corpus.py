@@ -181,7 +181,12 @@ def damaged(prepared: Path, tmp_path: Path, name: str, change: object) -> Path:
         ("manifest.jsonl", None, r"not a prepared corpus, it has no manifest\.jsonl"),
         ("manifest.jsonl", lambda d: d[: len(d) // 2], r"manifest\.jsonl:\d+: the line is damaged"),
         ("manifest.jsonl", lambda d: d[: d.rindex(b"{")], r"audio\.npy: holds int16 .* the manifest wants int16"),
-        ("manifest.jsonl", lambda d: d[d.index(b"\n") + 1 :], r"manifest\.jsonl:1: .* does not follow the one before"),
+        ("manifest.jsonl", lambda d: d[d.index(b"\n") + 1 :], r"manifest\.jsonl:1: .* does not fit here"),
+        (
+            "manifest.jsonl",
+            lambda d: d.replace(b'"train"', b'"trian"', 1),
+            r"manifest\.jsonl:\d+: .* does not fit here",
+        ),
         ("features.yaml", None, r"features\.yaml: the file is missing"),
         ("features.yaml", lambda d: b"x: [", r"features\.yaml: not the settings of a prepared corpus"),
         ("features.yaml", lambda d: d.replace(b"format: 1", b"format: 2"), "has format 2, this version reads 1"),

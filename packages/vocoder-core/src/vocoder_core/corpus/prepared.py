@@ -136,9 +136,7 @@ def _check_offsets(entries: list[Entry], config: CorpusConfig, path: Path) -> No
     offset = 0
     for number, entry in enumerate(entries, 1):
         if entry.offset != offset or entry.samples != entry.frames * config.hop_length or entry.split not in SPLITS:
-            raise ValueError(
-                f"{path}:{number}: the entry {entry.id!r} does not follow the one before: prepare it again"
-            )
+            raise ValueError(f"{path}:{number}: the entry {entry.id!r} does not fit here: prepare the corpus again")
         offset += entry.samples
 
 
