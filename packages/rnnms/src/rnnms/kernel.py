@@ -33,7 +33,7 @@ def _compiled(*fastmath: str) -> Any:
     """Decorator: compile at first use, without the GIL, kept on disk unless there is no folder to write to."""
 
     def decorate(function: Any) -> Any:
-        options = {"nogil": True, "error_model": "numpy", "fastmath": set(fastmath)}
+        options: Any = {"nogil": True, "error_model": "numpy", "fastmath": set(fastmath)}
         try:
             return numba.njit(cache=True, **options)(function)
         except RuntimeError:  # a read-only installation and no home
@@ -43,9 +43,9 @@ def _compiled(*fastmath: str) -> Any:
 
 
 # "reassoc" lets LLVM split a sum over vector lanes. Not for exp, whose two-part ln 2 it would simplify away.
-_sum = _compiled("reassoc", "contract", "nsz")
-_largest = _compiled("nnan", "nsz")
-_exact = _compiled("contract")
+summing = _compiled("reassoc", "contract", "nsz")
+comparing = _compiled("nnan", "nsz")
+exactly = _compiled("contract")
 
 BLOCK = 32  # classes per partial sum of the draw
 
@@ -56,7 +56,7 @@ _C2, _C3, _C4, _C5, _C6, _C7 = (_F(1 / math.factorial(k)) for k in range(2, 8)) 
 _ONE, _TWO, _HALF, _LOWEST, _HIGHEST = _F(1), _F(2), _F(0.5), _F(-87), _F(88)  # exp within float32's normal range
 
 
-@_exact
+@exactly
 def _split(x: Float) -> tuple[Float, Float]:
     """(2^n, exp(r) - 1) with x = n ln 2 + r, |r| <= ln 2 / 2."""
     x = min(max(x, _LOWEST), _HIGHEST)
@@ -67,20 +67,20 @@ def _split(x: Float) -> tuple[Float, Float]:
     return np.int32(power).view(np.float32), r + r * r * tail
 
 
-@_exact
+@exactly
 def exp(x: Float) -> Float:
     """e^x to 1e-7 of itself for -87 <= x <= 88; beyond, the value at that end."""
     scale, rest = _split(x)
     return scale + scale * rest
 
 
-@_exact
+@exactly
 def sigmoid(x: Float) -> Float:
     """1 / (1 + e^-x)."""
     return _ONE / (_ONE + exp(-x))
 
 
-@_exact
+@exactly
 def tanh(x: Float) -> Float:
     """Hyperbolic tangent through e^-2|x| - 1, which loses nothing near 0."""
     scale, rest = _split(-_TWO * abs(x))
@@ -88,7 +88,7 @@ def tanh(x: Float) -> Float:
     return math.copysign(-minus / (_TWO + minus), x)
 
 
-@_sum
+@summing
 def affine(weight: np.ndarray, bias: np.ndarray, x: np.ndarray, out: np.ndarray) -> None:
     """out = weight @ x + bias; (R, C), (R,), (C,) -> (R,)."""
     rows, columns = weight.shape
@@ -99,7 +99,7 @@ def affine(weight: np.ndarray, bias: np.ndarray, x: np.ndarray, out: np.ndarray)
         out[i] = total + bias[i]
 
 
-@_exact
+@exactly
 def affine_of_active(weight: np.ndarray, bias: np.ndarray, x: np.ndarray, active: np.ndarray, out: np.ndarray) -> None:
     """out = max(x, 0) @ weight + bias; (L, Q), (Q,), (L,) -> (Q,). Reads only the rows whose x is positive.
 
@@ -124,7 +124,7 @@ def affine_of_active(weight: np.ndarray, bias: np.ndarray, x: np.ndarray, active
             out[j] += x0 * row0[j]
 
 
-@_exact
+@exactly
 def update(entry: np.ndarray, condition: np.ndarray, product: np.ndarray, hidden: np.ndarray) -> None:
     """One GRU step in place: gates (3H,) in three summands, of which the product stays apart in the candidate."""
     width = len(hidden)
@@ -135,7 +135,7 @@ def update(entry: np.ndarray, condition: np.ndarray, product: np.ndarray, hidden
         hidden[j] = fresh + keep * (hidden[j] - fresh)
 
 
-@_largest
+@comparing
 def largest(values: np.ndarray) -> Float:
     """Maximum of (n,), none of them NaN."""
     high = values[0]
@@ -144,7 +144,7 @@ def largest(values: np.ndarray) -> Float:
     return high
 
 
-@_sum
+@summing
 def total(values: np.ndarray) -> float:
     """Sum of (n,) in float64: a label must not hang on the order of the additions."""
     result = 0.0
@@ -153,14 +153,14 @@ def total(values: np.ndarray) -> float:
     return result
 
 
-@_exact
+@exactly
 def exponentials(logits: np.ndarray, high: Float, sharpness: Float) -> None:
     """logits <- e^((logits - high) * sharpness)."""
     for k in range(len(logits)):
         logits[k] = exp((logits[k] - high) * sharpness)
 
 
-@_exact
+@exactly
 def draw(logits: np.ndarray, sharpness: Float, u: float) -> int:
     """The label at which the running sum of softmax(logits * sharpness) passes u in [0, 1). Overwrites the logits.
 
@@ -188,7 +188,7 @@ def draw(logits: np.ndarray, sharpness: Float, u: float) -> int:
     return label
 
 
-@_exact
+@exactly
 def generate(
     table: np.ndarray,
     conditioning: np.ndarray,

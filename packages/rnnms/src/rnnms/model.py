@@ -173,12 +173,9 @@ class Decoder(nn.Module):
 
     def _hidden_folded(self, latents: Tensor, codes: Tensor, state: Tensor) -> Tensor:
         """The same hidden states; the input products once per class and per frame instead of once per sample."""
-        batch, frames = latents.shape[:2]
         table, conditions = self.folded(latents)
-        rows = F.embedding(codes.t(), table).view(frames, self.hop_length, batch, -1)
-        gates = (rows + conditions.transpose(0, 1)[:, None]).view(frames * self.hop_length, batch, -1)
-        _, recurrent, _, bias = self.rnn.all_weights[0]
-        hidden = recurrence.gru(gates, state, recurrent, bias)
+        weight, bias = self.rnn.get_parameter("weight_hh_l0"), self.rnn.get_parameter("bias_hh_l0")
+        hidden = recurrence.gru(table, codes.t(), conditions.transpose(0, 1), state, weight, bias)
         return hidden.transpose(0, 1)
 
     def folded(self, latents: Tensor) -> tuple[Tensor, Tensor]:
