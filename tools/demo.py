@@ -22,6 +22,7 @@ HEARD = ("austen", "slt", "ru_nsh", "carlo", "ivrvoice")  # the first two speake
 
 
 def main() -> None:
+    """The three steps."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=ROOT / "demo-out", help="folder for all results")
     parser.add_argument("--steps", type=int, default=200, help="training steps of the tiny network (default 200)")
@@ -41,11 +42,12 @@ def main() -> None:
 
 
 def say(step: str) -> None:
+    """A heading on the terminal."""
     print(f"\n== {step}", flush=True)
 
 
 def command(name: str, *arguments: object) -> None:
-    """Run a command of this environment, as a user would, and show what it prints. Exits with its code when it fails."""
+    """Run a command of this environment as a user would and show what it prints; exit with its code if it fails."""
     beside = Path(sys.executable).with_name(name)
     program = str(beside) if beside.exists() else shutil.which(name)
     if program is None:
@@ -94,7 +96,9 @@ def listen(folder: Path, count: int) -> tuple[Path, str]:
         progress=True,
     )
     summaries = json.loads((folder / "scores.json").read_text())["summary"]
-    table = markdown({system: {name: cell(values) for name, values in scores.items()} for system, scores in summaries.items()})
+    table = markdown(
+        {system: {name: cell(values) for name, values in scores.items()} for system, scores in summaries.items()}
+    )
     (folder / "scores.md").write_text(table)
     return page, table
 

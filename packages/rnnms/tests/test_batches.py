@@ -68,8 +68,12 @@ def test_a_crop_holds_the_utterances_own_labels_and_mel(corpus: Corpus, model: R
     inner = 0
     for past, target, mel in zip(batch.past, batch.target, batch.mel, strict=True):
         assert torch.equal(past[1:], target[:-1])  # shifted by exactly one sample
-        found = [(name, f) for name, codes in whole.items() for f in range(len(codes) // HOP - 4)
-                 if torch.equal(codes[f * HOP : (f + 5) * HOP], target)]
+        found = [
+            (name, f)
+            for name, codes in whole.items()
+            for f in range(len(codes) // HOP - 4)
+            if torch.equal(codes[f * HOP : (f + 5) * HOP], target)
+        ]
         assert len(found) == 1
         name, frame = found[0]
         assert past[0] == (whole[name][frame * HOP - 1] if frame else 128)

@@ -92,9 +92,7 @@ def test_a_mel_of_another_kind_is_refused(
     assert said in capsys.readouterr().err and not (tmp_path / "out.wav").exists()
 
 
-def test_pickled_arrays_are_not_unpickled(
-    voice: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_pickled_arrays_are_not_unpickled(voice: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     np.save(tmp_path / "mel.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
     assert main([str(tmp_path / "mel.npy"), str(tmp_path / "out.wav"), "--checkpoint", str(voice)]) == 2
     assert "not a readable .npy array" in capsys.readouterr().err

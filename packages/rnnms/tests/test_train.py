@@ -92,9 +92,9 @@ def test_a_folder_that_is_no_corpus_is_refused(tmp_path: Path, capsys: pytest.Ca
 def test_bits_per_sample_do_not_depend_on_the_batch_and_equal_a_plain_pass(data: Path) -> None:
     import torch.nn.functional as F
 
+    from rnnms import RNNMSConfig
     from vocoder_core.corpus import Corpus
     from vocoder_core.mel import log_mel
-    from rnnms import RNNMSConfig
 
     torch.manual_seed(0)
     model = RNNMS(RNNMSConfig(bits=8, hidden_size=16, linear_size=16, encoder_size=8, embedding_size=8, emphasis=0.85))
@@ -110,7 +110,16 @@ def test_bits_per_sample_do_not_depend_on_the_batch_and_equal_a_plain_pass(data:
 
 @pytest.mark.slow
 def test_two_processes_train_under_torchrun(data: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "rnnms.train"]
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+        "-m",
+        "rnnms.train",
+    ]
     arguments = [str(data), str(tmp_path / "run"), *FEW, *SHORT, *settings("train.steps=6", "train.batch_size=4")]
     done = subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-2000:]

@@ -286,10 +286,11 @@ def test_a_failing_validation_loses_nothing_that_was_saved(whole, tmp_path):
 
 def test_half_a_line_and_rows_after_the_resumed_step_are_cut_from_the_log(tmp_path):
     path = tmp_path / "metrics.jsonl"
-    path.write_text('{"step": 1}\n{"step": 2}\nnoise\n[3]\n{"step": 3}\n{"step": 4, "lo')
-    journal = Journal(tmp_path, 2)
-    journal.write({"step": 3, "loss": 1.0})
-    assert path.read_text() == '{"step": 1}\n{"step": 2}\n{"step": 3, "loss": 1.0}\n'
+    for tail in ('{"step": 4, "lo', '{"step": 2}', ""):
+        path.write_text('{"step": 1}\n{"step": 2}\nnoise\n[3]\n{"step": 3}\n' + tail)
+        journal = Journal(tmp_path, 2)
+        journal.write({"step": 3, "loss": 1.0})
+        assert path.read_text() == '{"step": 1}\n{"step": 2}\n{"step": 3, "loss": 1.0}\n'
 
 
 def test_tensorboard_that_is_not_installed_is_named_with_its_extra(tmp_path, monkeypatch):

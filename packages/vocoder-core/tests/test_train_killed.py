@@ -157,6 +157,15 @@ def test_one_process_asked_to_stop_stops_both_at_the_same_step(run, tmp_path):
     assert torch.load(tmp_path / "resume.pt", weights_only=True)["step"] == 5
 
 
+def test_a_report_that_is_made_up_for_is_in_the_log_once(run, whole, tmp_path):
+    """Stopped before the report of step 5; killed after writing it and before saving that it is written."""
+    run(tmp_path, "--stop-rank", "0", code=130)
+    run(tmp_path, "--kill-in-replace", "4", code=137)
+    assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 5
+    run(tmp_path)
+    assert_same(whole, tmp_path)
+
+
 def test_two_processes_have_the_gradient_of_one_with_the_double_batch(run, tmp_path):
     fields = ("steps=1", "clip_grad=0", "ema=0")
     run(tmp_path / "one", "--gradients", str(tmp_path / "one.pt"), "batch_size=8", *fields)

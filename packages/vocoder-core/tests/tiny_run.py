@@ -174,8 +174,15 @@ def start(ranks: int, work: object) -> list[int]:
 
 
 def wait(pids: list[int]) -> int:
-    """The highest exit code; 137 for killed."""
-    codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids]
+    """The highest exit code; 137 for killed; 1000 for processes that wait for ever."""
+    codes, deadline = [], time.monotonic() + 100
+    for pid in pids:
+        while (ended := os.waitpid(pid, os.WNOHANG)) == (0, 0):
+            if time.monotonic() > deadline:
+                os.kill(pid, signal.SIGKILL)
+                codes.append(1000)
+            time.sleep(0.002)
+        codes.append(os.waitstatus_to_exitcode(ended[1]))
     return max(128 - code if code < 0 else code for code in codes)
 
 

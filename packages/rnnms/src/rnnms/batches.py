@@ -33,7 +33,9 @@ class CropConfig:
     frames: int = 24  # univoc 0.2: 24 frames, 4800 samples
     context: int = 0  # frames the encoder sees beyond the crop on either side; univoc 0.1: 16
     stateful: bool = False  # lanes with a carried decoder state instead of random crops
-    label_noise: float = 0.0  # highest Laplacian deviation, in codes, of the past samples: the model meets its own errors
+    label_noise: float = (
+        0.0  # highest Laplacian deviation, in codes, of the past samples: the model meets its own errors
+    )
     mel_noise: float = 0.0  # standard deviation added to the mel: so that predicted mels work too
     gain_db: float = 0.0  # uniform in +-gain_db: so that other loudnesses work
 
@@ -45,6 +47,8 @@ class CropConfig:
 
 @dataclass(frozen=True)
 class Batch:
+    """One step's worth."""
+
     mel: Tensor  # (B, M, context + frames + context)
     past: Tensor  # (B, frames * hop_length) int64: the samples before the predicted ones, disturbed
     target: Tensor  # (B, frames * hop_length) int64
@@ -65,6 +69,7 @@ class Batches:
         self._block: tuple[tuple[int, int], Tensor, Tensor] | None = None  # (first step, lanes), its mels and labels
 
     def __call__(self, step: int, rank: int = 0, world_size: int = 1) -> Batch:
+        """The batch of a step (they count from 1) for one of `world_size` processes."""
         size = self.batch_size * world_size
         rows = slice(rank * self.batch_size, (rank + 1) * self.batch_size)
         if not self.crop.stateful:
@@ -97,7 +102,7 @@ class Batches:
         return np.where(inside, offset[:, None] // hop + frame, -1)
 
     def _features(self, places: np.ndarray, step: int, rank: int) -> tuple[Tensor, Tensor]:
-        """Mel (B, M, context + N + context) and labels (B, (margin + N + margin) * hop) of frame numbers, -1 silence."""
+        """Mel (B, M, context + N + context), labels (B, (margin + N + margin) * hop) of frame numbers; -1: silence."""
         config, draw = self.model.config, self._draw(0, step, rank)
         at = torch.from_numpy(places).to(self.device)
         frames = self.audio.view(-1, config.mel.hop_length)[at.clamp(min=0)].float() / 32768
@@ -126,7 +131,7 @@ class Batches:
         """Past codes with Laplacian noise, each row's deviation uniform in 0..label_noise codes.
 
         Teacher forcing shows only flawless histories; a free-running network then trusts its own drifting one more than
-        the mel and falls silent. Noise of several 8-bit codes is the cure of LPCNet (Valin & Skoglund 2019, "noise injection").
+        the mel and falls silent. Noise of several 8-bit codes is LPCNet's cure (Valin & Skoglund 2019).
         """
         if not self.crop.label_noise:
             return past

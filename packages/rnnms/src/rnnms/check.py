@@ -38,6 +38,7 @@ class Check:
         }
 
     def __call__(self, model: RNNMS, step: int, run_dir: Path) -> dict[str, float]:
+        """The figures of the class's docstring."""
         figures = {}
         for name, entries in self.groups.items():
             if entries:
@@ -77,7 +78,9 @@ def bits_per_sample(model: RNNMS, wavs: list[Tensor]) -> list[float]:
         span = slice(first * hop, (first + CHUNK) * hop)
         logits, state = model.decoder(latents[:, first : first + CHUNK], past[:, span], state)
         nats = F.cross_entropy(logits.float().flatten(0, 1), codes[:, span].flatten(), reduction="none")
-        counts = torch.arange(span.start, span.start + codes[:, span].shape[1], device=lengths.device) < lengths[:, None]
+        counts = (
+            torch.arange(span.start, span.start + codes[:, span].shape[1], device=lengths.device) < lengths[:, None]
+        )
         total += (nats.view(len(wavs), -1) * counts).sum(1)
     return (total / lengths / log(2)).tolist()
 

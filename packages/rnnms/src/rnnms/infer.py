@@ -7,8 +7,9 @@ level: it is mixed down, resampled, brought to the loudness the model knows, and
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Sequence
+from typing import TYPE_CHECKING
 
 from vocoder_core import cli
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    """The command; its exit status."""
     parser = argparse.ArgumentParser(prog="rnnms-infer", description="Speech from a recording's mel, or from a mel.")
     parser.add_argument("input", type=Path, help="in.wav (flac, ogg, mp3 ... any rate) or mel.npy (M, F)")
     parser.add_argument("output", type=Path, help="out.wav (or .flac, .ogg)")
@@ -75,11 +77,16 @@ def copy(
     config = model.config
     if not len(wav):
         raise ValueError("the recording is empty; expected at least one sample")
-    own, gain = audio.set_loudness(audio.resample(wav, sample_rate, config.mel.sample_rate), config.mel.sample_rate,
-                                   config.loudness)
+    own, gain = audio.set_loudness(
+        audio.resample(wav, sample_rate, config.mel.sample_rate), config.mel.sample_rate, config.loudness
+    )
     mel = analyse(torch.from_numpy(own), model)
     made = model.synthesize(
-        mel, seed=seed, temperature=temperature, backend=backend, progress=progress  # type: ignore[arg-type]
+        mel,
+        seed=seed,
+        temperature=temperature,
+        backend=backend,
+        progress=progress,  # type: ignore[arg-type]
     )
     result = audio.resample(made[: len(own)].cpu().numpy() / gain, config.mel.sample_rate, sample_rate)[: len(wav)]
     return np.pad(result, (0, len(wav) - len(result))).astype(np.float32)

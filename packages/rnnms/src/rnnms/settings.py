@@ -22,6 +22,8 @@ class CheckConfig:
 
 @dataclass(frozen=True)
 class Settings:
+    """The sections of a settings file. `data` must prepare what `model` reads."""
+
     model: RNNMSConfig = field(default_factory=RNNMSConfig)
     data: CorpusConfig = field(default_factory=CorpusConfig)
     crop: CropConfig = field(default_factory=CropConfig)

@@ -7,14 +7,16 @@ across runs). On several GPUs: `torchrun --nproc-per-node 8 -m rnnms.train DATA 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from math import log
 from pathlib import Path
-from typing import Any, Sequence
+from typing import Any
 
 from vocoder_core import cli
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    """The command; its exit status."""
     parser = argparse.ArgumentParser(prog="rnnms-train", description="Train RNN_MS, or go on training.")
     parser.add_argument("data", type=Path, help="a corpus prepared by rnnms-preprocess")
     parser.add_argument("run", type=Path, help="the run's folder; also a checkpoint folder for rnnms-infer")
@@ -32,7 +34,6 @@ def _train(arguments: argparse.Namespace) -> None:
 
     from .batches import Batches
     from .check import Check
-    from .model import RNNMS
     from .settings import Settings
 
     settings = cli.settings(Settings, arguments, "rnnms")
@@ -60,8 +61,7 @@ def initial(config: Any, init: Path | None) -> Any:
     for name in ours:
         if theirs[name] != ours[name]:
             raise ValueError(
-                f"{init}: its {name} is {theirs[name]}, the settings say {ours[name]}; pass --config {init}/config.yaml's"
-                f" values, for example --set model.{name}=..."
+                f"{init}: its {name} is {theirs[name]}, the settings say {ours[name]}; set model.{name} to the checkpoint's"
             )
     return model
 
@@ -73,6 +73,7 @@ class Loss:
         self.state: Any = None  # (B, H)
 
     def __call__(self, model: Any, batch: Any) -> dict[str, Any]:
+        """The loss in nats, the same in bits, and how many samples it is a mean of."""
         import torch.nn.functional as F
 
         state = None if batch.fresh else self.state
@@ -82,9 +83,11 @@ class Loss:
         return {"loss": loss, "bits": loss.detach() / log(2), "samples": batch.target.numel()}
 
     def state_dict(self) -> dict[str, Any]:
+        """What a resumed run needs: the decoder's state."""
         return {"state": self.state}
 
     def load_state_dict(self, values: dict[str, Any]) -> None:
+        """Go on from what `state_dict` gave."""
         self.state = values["state"]
 
 
