@@ -153,7 +153,6 @@ def _block_powers(wave: np.ndarray, sample_rate: int) -> np.ndarray:
     energy = np.concatenate([[0.0], np.cumsum(weighted * weighted)])
     count = int((wave.size - block) / (STEP_SECONDS * sample_rate)) + 1
     starts = np.rint(np.arange(count) * STEP_SECONDS * sample_rate).astype(np.int64)
-    starts = starts[starts + block <= wave.size]  # rounding at odd rates may push the last block over the end
     return (energy[starts + block] - energy[starts]) / block
 
 
