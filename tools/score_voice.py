@@ -2,8 +2,8 @@
 
     python tools/score_voice.py DATA OUT [--checkpoint FOLDER] [--clips 60] [--metrics core,eval,distill_mos]
 
-OUT gets the listening page, scores.csv, scores.json and scores.md: mean and 95 % bootstrap interval of every score
-beside Griffin-Lim 60 on the same mel and WORLD, over utterances held out of training, half of them by speakers held out too.
+OUT gets the listening page, scores.csv, scores.json and scores.md: mean and 95 % bootstrap interval of every
+score beside Griffin-Lim 60 on the same mel and WORLD, over utterances held out of training, half of them by speakers held out too.
 """
 
 from __future__ import annotations

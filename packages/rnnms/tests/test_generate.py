@@ -285,7 +285,7 @@ def test_products_are_numpys(offset: float) -> None:
 
 
 def test_pack_copies_to_cache_lines() -> None:
-    tensors = [torch.randn(5, 7), torch.randn(3).half(), torch.randn(4, 6).t(), torch.randn(600, 900)]
+    tensors = [torch.randn(5, 7), torch.randn(3).bfloat16(), torch.randn(4, 6).t(), torch.randn(600, 900)]
     for array, tensor in zip(pack(*tensors), tensors, strict=True):
         assert array.dtype == np.float32
         assert array.ctypes.data % 64 == 0

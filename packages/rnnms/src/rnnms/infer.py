@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-    from .model import RNNMS
+    from .model import RNNMS, Backend
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -62,7 +62,7 @@ def copy(
     *,
     seed: int | None = None,
     temperature: float = 1.0,
-    backend: str = "auto",
+    backend: Backend = "auto",
     progress: bool = False,
 ) -> np.ndarray:
     """The vocoder's copy of a mono recording (T,): analysed, synthesised, aligned; (T,) at the same rate and level.
@@ -86,7 +86,7 @@ def copy(
         seed=seed,
         temperature=temperature,
         backend=backend,
-        progress=progress,  # type: ignore[arg-type]
+        progress=progress,
     )
     result = audio.resample(made[: len(own)].cpu().numpy() / gain, config.mel.sample_rate, sample_rate)[: len(wav)]
     return np.pad(result, (0, len(wav) - len(result))).astype(np.float32)

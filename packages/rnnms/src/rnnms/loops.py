@@ -123,7 +123,7 @@ def pack(*tensors: Tensor) -> list[np.ndarray]:
     block = block[(-block.ctypes.data % (4 * page)) // 4 :]
     arrays = [block[start : start + t.numel()].reshape(tuple(t.shape)) for start, t in zip(starts, tensors)]
     for array, tensor in zip(arrays, tensors):
-        array[...] = tensor.detach().cpu().numpy()
+        array[...] = tensor.detach().float().cpu().numpy()
     return arrays
 
 

@@ -61,7 +61,7 @@ def initial(config: Any, init: Path | None) -> Any:
     for name in ours:
         if theirs[name] != ours[name]:
             raise ValueError(
-                f"{init}: its {name} is {theirs[name]}, the settings say {ours[name]}; set model.{name} to the checkpoint's"
+                f"{init}: its {name} is {theirs[name]}, the settings say {ours[name]}; set model.{name}"
             )
     return model
 
