@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-CHUNK = 2000  # samples a row makes between two looks at the progress bar and at Ctrl-C
+CHUNK = 1000  # samples a row makes between two looks at the progress bar and at Ctrl-C
 
 
 @torch.inference_mode()

@@ -95,8 +95,12 @@ class NumbaLoop:
         def row(b: int) -> None:
             self.kernel(*self.weights, frames[b], uniforms[b], self.sharpness, self.hidden[b], codes[b])
 
-        with ThreadPoolExecutor(min(len(codes), torch.get_num_threads())) as pool:
-            list(pool.map(row, range(len(codes))))  # the kernel holds no lock: rows run side by side
+        pool = ThreadPoolExecutor(min(len(codes), torch.get_num_threads()))
+        try:
+            for future in [pool.submit(row, b) for b in range(len(codes))]:  # the kernel holds no lock
+                future.result()
+        finally:
+            pool.shutdown(cancel_futures=True)  # after Ctrl-C: only the rows under way are waited for
         self.code = codes[:, -1].copy()
         return torch.from_numpy(codes[:, 1:]).to(latents.device)
 

@@ -60,9 +60,7 @@ def initial(config: Any, init: Path | None) -> Any:
     theirs, ours = to_dict(model.config), to_dict(config)
     for name in ours:
         if theirs[name] != ours[name]:
-            raise ValueError(
-                f"{init}: its {name} is {theirs[name]}, the settings say {ours[name]}; set model.{name}"
-            )
+            raise ValueError(f"{init}: its {name} is {theirs[name]}, the settings say {ours[name]}; set model.{name}")
     return model
 
 
