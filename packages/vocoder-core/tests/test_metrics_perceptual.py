@@ -48,8 +48,12 @@ def test_pesq_gives_the_ceiling_of_p862_2_for_the_same_wave(speech: np.ndarray) 
     assert perceptual.pesq_wb(speech, speech, RATE) == pytest.approx(ceiling, abs=1e-3)
 
 
-def test_estoi_of_the_same_wave_is_one(speech: np.ndarray) -> None:
+def test_estoi_is_the_packages_extended_measure(speech: np.ndarray) -> None:
     need("estoi")
+    from pystoi import stoi
+
+    gen = noisy(speech, 10)
+    assert perceptual.estoi(speech, gen, RATE) == pytest.approx(stoi(speech, gen, RATE, extended=True), abs=1e-6)
     assert perceptual.estoi(speech, speech, RATE) == pytest.approx(1, abs=1e-6)
 
 
