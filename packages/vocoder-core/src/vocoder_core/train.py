@@ -70,9 +70,8 @@ class TrainConfig:
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"train.{name} is {getattr(self, name)}; expected 0 up to, not including, 1")
         if not (0 < self.lr < inf and 0 <= self.min_lr_ratio <= 1):
-            raise ValueError(
-                f"train.lr is {self.lr} and train.min_lr_ratio {self.min_lr_ratio}; expected lr > 0, ratio 0 to 1"
-            )
+            given = f"train.lr is {self.lr} and train.min_lr_ratio {self.min_lr_ratio}"
+            raise ValueError(f"{given}; expected lr > 0, ratio 0 to 1")
 
 
 class Diverged(ValueError):
@@ -246,7 +245,5 @@ def _save(state: RunState[Any], config: TrainConfig, run: Path, crew: Processes)
 
 def _stop_if_diverged(state: RunState[Any], config: TrainConfig, run: Path) -> None:
     if state.bad_in_row >= config.max_bad_steps:
-        raise Diverged(
-            f"{state.bad_in_row} steps in a row had a loss or gradient that is not finite; the last good "
-            f"checkpoint is {run}, step {state.saved}: train from it in a new folder with a lower train.lr"
-        )
+        advice = f"the last good checkpoint is {run}, step {state.saved}: train on in a new folder with a lower train.lr"
+        raise Diverged(f"{state.bad_in_row} steps in a row had a loss or gradient that is not finite; {advice}")
