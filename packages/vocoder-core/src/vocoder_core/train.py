@@ -245,5 +245,5 @@ def _save(state: RunState[Any], config: TrainConfig, run: Path, crew: Processes)
 
 def _stop_if_diverged(state: RunState[Any], config: TrainConfig, run: Path) -> None:
     if state.bad_in_row >= config.max_bad_steps:
-        advice = f"the last good checkpoint is {run}, step {state.saved}: train on from it, in a new folder, with less lr"
+        advice = f"the last good checkpoint is {run}, step {state.saved}: go on from it in a new folder with a lower lr"
         raise Diverged(f"{state.bad_in_row} steps in a row had a loss or gradient that is not finite; {advice}")
