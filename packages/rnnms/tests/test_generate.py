@@ -204,6 +204,12 @@ def test_steps_are_those_of_torch_distributions(way: str, classes: int) -> None:
 
 
 @pytest.mark.parametrize("way", ["torch", "numba"])
+def test_a_step_belongs_to_the_class_above_it(way: str) -> None:
+    steps = torch.tensor([0.0, 0.25, 0.5, 0.75], dtype=torch.float64)
+    assert draws_of(way, torch.zeros(4), steps, 1.0).tolist() == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("way", ["torch", "numba"])
 @pytest.mark.parametrize("scale", [0.0, 1.0, 300.0])
 def test_extreme_uniforms_give_a_class_that_exists(way: str, scale: float) -> None:
     """At 0 and at the least and largest u there are, with classes of probability 0 at both ends and sums that round."""

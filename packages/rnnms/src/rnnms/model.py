@@ -119,7 +119,9 @@ class RNNMS(Vocoder):
         batch = self._checked(mel)
         lag = config.delay // config.mel.hop_length
         # labels lag the mel: hold the last frame a little longer, then drop the samples before the first one
-        latents = self.encode(F.pad(batch, (0, lag), mode="replicate") if lag and batch.shape[2] else batch)
+        held = F.pad(batch, (0, lag), mode="replicate") if lag and batch.shape[2] else batch
+        # row by row: in a batch BLAS rounds otherwise, and the last bit of a latent can turn a sample, then all others
+        latents = torch.cat([self.encode(row) for row in held.split(1)])
         codes = generate_codes(self.decoder, latents, seed, temperature, backend, progress)
         wav = deemphasise(mulaw.decode(codes, config.bits, config.codec), config.emphasis)[:, config.delay :]
         wav = wav.clamp(-1, 1)
