@@ -37,6 +37,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=2.0, help="of computing in each run (default %(default)s)")
     parser.add_argument("--rounds", type=int, default=7, help="runs of each, in turn (default %(default)s)")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (default %(default)s)")
+    parser.add_argument("--cpu-time", action="store_true", help="count the seconds of this process, on a busy machine")
     parser.add_argument(
         "--train", type=int, nargs="*", default=[2], metavar="B",
         help="batch sizes to train at (default 2); 32 is the public recipe's: 10 GB, minutes; none: no training",
@@ -47,9 +48,9 @@ def main(argv: list[str] | None = None) -> int:
     ours = RNNMS(RNNMSConfig()).eval()
     theirs = univoc(ours)
     print(f"RNN_MS, {bench.parameters(ours):,} parameters, {bench.machine(torch.device('cpu'))}\n")
-    compare_generation(ours, theirs, arguments.seconds, arguments.rounds)
+    compare_generation(ours, theirs, arguments.seconds, arguments.rounds, arguments.cpu_time)
     for size in arguments.train:
-        compare_training(ours, theirs, size, max(1, arguments.rounds // 2))
+        compare_training(ours, theirs, size, max(1, arguments.rounds // 2), arguments.cpu_time)
     return 0
 
 
@@ -71,7 +72,7 @@ def renamed(name: str) -> str:
     return name.replace("encoder", "rnn1").replace("decoder.rnn", "rnn2").replace("decoder.", "")
 
 
-def compare_generation(ours: RNNMS, theirs: Any, seconds: float, rounds: int) -> None:
+def compare_generation(ours: RNNMS, theirs: Any, seconds: float, rounds: int, cpu_time: bool) -> None:
     """Print the table, and the ratio of the medians and of the best runs."""
     runs = {
         "rnnms, numba": bench.generation(ours, "numba", 1, seconds),
@@ -79,7 +80,7 @@ def compare_generation(ours: RNNMS, theirs: Any, seconds: float, rounds: int) ->
     }
     if theirs is not None:
         runs["univoc 0.2.1, generate()"] = univoc_generation(theirs, seconds)
-    rates = bench.in_turn(runs, rounds)
+    rates = bench.in_turn(runs, rounds, cpu_time)
     print(bench.generation_table(rates, ours.sample_rate))
     print_ratio(rates)
 
@@ -103,14 +104,14 @@ def univoc_generation(network: Any, seconds: float) -> bench.Run:
     return lambda: generate(frames)
 
 
-def compare_training(ours: RNNMS, theirs: Any, size: int, rounds: int) -> None:
+def compare_training(ours: RNNMS, theirs: Any, size: int, rounds: int, cpu_time: bool) -> None:
     """Print steps of size x 4,800 samples of both on the same kind of data, and the ratio."""
     settings = Settings(train=TrainConfig(batch_size=size))
     samples = size * settings.crop.frames * settings.model.mel.hop_length
     runs = {"rnnms": bench.training(ours, settings, amp=False)}
     if theirs is not None:
         runs["univoc 0.2.1"] = univoc_training(theirs, size, settings)
-    rates = bench.in_turn(runs, rounds)
+    rates = bench.in_turn(runs, rounds, cpu_time)
     print(f"\nTraining step, {size} x 4800 samples, fp32\n")
     print(bench.training_table(rates, samples))
     print_ratio(rates)
