@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib.util
 import json
 import subprocess
 import sys
@@ -110,6 +111,21 @@ def test_references_left_over_are_counted(folders: tuple[Path, Path], capsys: py
     (gen / "austen" / "austen_64kb-0880.wav").unlink()
     assert evaluate.main([str(ref), str(gen), "--metrics", "lsd"]) == 0
     assert "1 references have no generated counterpart" in capsys.readouterr().err
+
+
+def test_scores_whose_packages_are_missing_are_named_once_and_left_out(
+    folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = importlib.util.find_spec
+    absent = {"speechmos", "distillmos"}
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *a: None if name in absent else real(name, *a))
+    asked = "lsd,dnsmos,dnsmos_drop"
+    assert evaluate.main([str(folder) for folder in folders] + ["--metrics", asked]) == 0
+    out, err = capsys.readouterr()
+    assert "LSD" in out
+    assert err.count("skipped: dnsmos, dnsmos_drop: needs the package speechmos, which is not installed: pip") == 1
+    assert evaluate.main([str(folder) for folder in folders] + ["--metrics", "distill_mos"]) == 2
+    assert "none of the scores asked for can be computed here" in capsys.readouterr().err
 
 
 def test_help_imports_neither_torch_nor_librosa() -> None:

@@ -27,7 +27,7 @@ def noisy(wav: np.ndarray, snr: float) -> np.ndarray:
 def need(name: str) -> None:
     _, missing = scores.select([name])
     if missing:
-        pytest.skip(missing[name])
+        pytest.skip(f"{name} {missing[name]}")
 
 
 def test_pesq_is_the_packages_own_and_survives_another_rate(speech: np.ndarray) -> None:

@@ -49,8 +49,8 @@ def _epilog() -> str:
 def _evaluate(arguments: argparse.Namespace) -> int:
     names = arguments.metrics.split(",") if arguments.metrics else None
     chosen, skipped = select(names)
-    for sentence in dict.fromkeys(skipped.values()):
-        print(f"skipped: {sentence}", file=sys.stderr)
+    for reason in dict.fromkeys(skipped.values()):
+        print(f"skipped: {', '.join(name for name in skipped if skipped[name] == reason)}: {reason}", file=sys.stderr)
     if not chosen:
         raise ValueError("none of the scores asked for can be computed here")
     for path in filter(None, (arguments.json, arguments.csv)):  # before the work, not after it
@@ -149,3 +149,7 @@ def _report(
     for row in failed:
         print(f"not scored: {row['clip']}: {row['error']}", file=sys.stderr)
     return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -98,7 +98,7 @@ def score(
     unknown name, and for a score asked for by name whose package is missing.
     """
     chosen, missing = select(metrics)
-    named = [sentence for name, sentence in missing.items() if metrics is not None and name in metrics]
+    named = [f"{name} {reason}" for name, reason in missing.items() if metrics is not None and name in metrics]
     if named:
         raise ValueError(named[0])
     ref, gen = aligned(reference, generated, sample_rate)
@@ -111,7 +111,7 @@ def score(
 
 
 def select(names: Sequence[str] | None = None) -> tuple[list[Score], dict[str, str]]:
-    """The scores that names or groups ask for and that can be computed here, and name -> why not for the others.
+    """The scores that names or groups ask for and that can be computed here, and name -> "needs ..." for the others.
 
     None asks for core and eval. Raises ValueError for a name that is neither score nor group.
     """
@@ -149,8 +149,8 @@ def aligned(reference: np.ndarray, generated: np.ndarray, sample_rate: int) -> t
 
 
 def _missing(item: Score) -> str | None:
-    """One sentence if a package of this score is not installed."""
+    """What follows the score's name in a sentence if a package it needs is not installed."""
     absent = [name for name in item.packages if importlib.util.find_spec(name) is None]
     if not absent:
         return None
-    return f"{item.name} needs the package {absent[0]}, which is not installed: {item.install}"
+    return f"needs the package {absent[0]}, which is not installed: {item.install}"
