@@ -293,6 +293,14 @@ def test_half_a_line_and_rows_after_the_resumed_step_are_cut_from_the_log(tmp_pa
         assert path.read_text() == '{"step": 1}\n{"step": 2}\n{"step": 3, "loss": 1.0}\n'
 
 
+def test_what_a_killed_writer_left_is_removed_and_nothing_else(tmp_path):
+    for name in (".resume.pt.123.tmp", ".model.safetensors.123.tmp", ".tmpNfMFAa", "notes.tmp", ".keep"):
+        (tmp_path / name).write_text("")
+    train(tmp_path, steps=1)
+    ours = {"config.yaml", "metrics.jsonl", "model.safetensors", "resume.pt", "train.yaml"}
+    assert {path.name for path in tmp_path.iterdir()} == ours | {"notes.tmp", ".keep"}
+
+
 def test_tensorboard_that_is_not_installed_is_named_with_its_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "torch.utils.tensorboard", None)
     with pytest.raises(ValueError, match=r"vocoder-core\[tensorboard\]"):

@@ -97,18 +97,19 @@ def write_whole(path: Path, content: bytes | memoryview) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)  # the new name itself
-        finally:
-            os.close(folder)
+        if hasattr(os, "O_DIRECTORY"):  # not on Windows
+            folder = os.open(path.parent, os.O_DIRECTORY)
+            try:
+                os.fsync(folder)  # the new name itself
+            finally:
+                os.close(folder)
     finally:
         temporary.unlink(missing_ok=True)
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Delete what a killed writer left half-written."""
-    for path in folder.glob(".*.tmp"):
+    """Delete what a killed writer left half-written: .NAME.PID.tmp is ours, .tmpXXXXXX the safetensors library's."""
+    for path in [*folder.glob(".*.tmp"), *folder.glob(".tmp??????")]:
         path.unlink()
 
 
