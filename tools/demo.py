@@ -61,14 +61,11 @@ def command(name: str, *arguments: object) -> None:
 
 def listen(folder: Path, count: int) -> tuple[Path, str]:
     """Copies of held-out clips by the shipped voice, beside the baselines; the page's path and the score table."""
-    import json
-
     from tqdm import tqdm
 
     from rnnms import RNNMS
     from rnnms.infer import copy
     from vocoder_core import audio
-    from vocoder_core.metrics import markdown
     from vocoder_core.report import Clip, write_page
 
     model = RNNMS.from_pretrained()
@@ -95,18 +92,7 @@ def listen(folder: Path, count: int) -> tuple[Path, str]:
         mel=model.config.mel,
         progress=True,
     )
-    summaries = json.loads((folder / "scores.json").read_text())["summary"]
-    table = markdown(
-        {system: {name: cell(values) for name, values in scores.items()} for system, scores in summaries.items()}
-    )
-    (folder / "scores.md").write_text(table)
-    return page, table
-
-
-def cell(values: dict[str, float | None]) -> tuple[float, float, float, int]:
-    """Mean, low, high, n of a score as JSON has it, where null stands for NaN."""
-    mean, low, high = (float("nan") if (value := values[name]) is None else value for name in ("mean", "low", "high"))
-    return mean, low, high, int(values["n"] or 0)
+    return page, (folder / "scores.md").read_text(encoding="utf-8")
 
 
 def held_out(count: int) -> list[dict[str, str]]:

@@ -3,13 +3,13 @@
     python tools/score_voice.py DATA OUT [--checkpoint FOLDER] [--clips 60] [--metrics core,eval,distill_mos]
 
 OUT gets the listening page, scores.csv, scores.json and scores.md: mean and 95 % bootstrap interval of every
-score beside Griffin-Lim 60 on the same mel and WORLD, over utterances held out of training, half of them by speakers held out too.
+score beside Griffin-Lim 60 on the same mel and WORLD, over utterances held out of training, half of them by speakers
+held out too.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -80,7 +80,6 @@ def table(model: RNNMS, corpus: Corpus, groups: dict[str, list[Entry]], argument
     from tqdm import tqdm
 
     from rnnms.infer import copy
-    from vocoder_core.metrics import markdown
     from vocoder_core.report import Clip, write_page
 
     clips = []
@@ -93,12 +92,7 @@ def table(model: RNNMS, corpus: Corpus, groups: dict[str, list[Entry]], argument
     write_page(
         arguments.out, clips, model.sample_rate, title="rnnms", mel=model.config.mel, metrics=metrics, progress=True
     )
-    summary = json.loads((arguments.out / "scores.json").read_text())["summary"]
-    cells = {
-        system: {name: tuple(float("nan") if v is None else v for v in cell.values()) for name, cell in scores.items()}
-        for system, scores in summary.items()
-    }
-    return markdown(cells)
+    return (arguments.out / "scores.md").read_text(encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -18,7 +18,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vocoder_core import mulaw
 from vocoder_core.corpus import Corpus, Entry, crops
 from vocoder_core.mel import log_mel
 
@@ -37,14 +36,12 @@ class CropConfig:
     label_noise: float = (
         0.0  # highest Laplacian deviation, in codes, of the past samples: the model meets its own errors
     )
-    past_gain_db: float = (
-        0.0  # half of the rows hear their past this much too loud or soft at most
-    )
+    past_gain_db: float = 0.0  # half of the rows hear their past this much too loud or soft at most
     mel_noise: float = 0.0  # standard deviation added to the mel: so that predicted mels work too
     gain_db: float = 0.0  # uniform in +-gain_db: so that other loudnesses work
 
     def __post_init__(self) -> None:
-        amounts = ("context", "label_noise", "past_gain_db", "mel_noise", "gain_db")
+        amounts = ("context", "label_noise", "mel_noise", "gain_db")
         for name, low in [("frames", 1), *((name, 0) for name in amounts)]:
             if getattr(self, name) < low:
                 raise ValueError(f"crop.{name} is {getattr(self, name)}; expected at least {low}")
@@ -133,22 +130,17 @@ class Batches:
         return torch.Generator(self.device).manual_seed(int(words[0]))
 
     def _disturbed(self, past: Tensor, draw: torch.Generator) -> Tensor:
-        """Past codes as a network that runs free may find them: at a wrong level, and with errors.
+        """Past codes with Laplacian noise, each row's deviation uniform in 0..label_noise codes.
 
-        Teacher forcing shows only flawless pasts, so the network learns to take the level from them; running free, it
-        then drifts to silence or to noise 10 dB above the mel. The level is wrong by a gain per row; the errors are
-        Laplacian, their deviation uniform in 0..label_noise per row (LPCNet, Valin & Skoglund 2019).
+        Teacher forcing shows only flawless pasts; a network that runs free meets its own errors. LPCNet's noise (Valin &
+        Skoglund 2019), some codes of 8 bits; too much of it, and the network's own distribution becomes as wide.
         """
-        crop, bits, codec = self.crop, self.model.config.bits, self.model.config.codec
-        uniform = torch.rand(3, len(past), 1, generator=draw, device=self.device)
-        if crop.past_gain_db:
-            decibels = crop.past_gain_db * (2 * uniform[0] - 1) * (uniform[1] < 0.5)
-            past = mulaw.encode(mulaw.decode(past, bits, codec) * 10 ** (decibels / 20), bits, codec)
-        if crop.label_noise:
-            logs = torch.rand(2, *past.shape, generator=draw, device=self.device).clamp(min=1e-7).log()
-            laplacian = (logs[0] - logs[1]) / 2**0.5  # of deviation 1
-            past = (past + (crop.label_noise * uniform[2] * laplacian).round().long()).clamp(0, 2**bits - 1)
-        return past
+        if not self.crop.label_noise:
+            return past
+        deviation = self.crop.label_noise * torch.rand(len(past), 1, generator=draw, device=self.device)
+        logs = torch.rand(2, *past.shape, generator=draw, device=self.device).clamp(min=1e-7).log()
+        laplacian = (logs[0] - logs[1]) / 2**0.5  # of deviation 1
+        return (past + (deviation * laplacian).round().long()).clamp(0, 2**self.model.config.bits - 1)
 
 
 class Lanes:
