@@ -90,6 +90,7 @@ def listen(folder: Path, count: int) -> tuple[Path, str]:
         intro=["Every clip is held out of the training of the shipped weights; Griffin-Lim hears the same mel."],
         captions={"rnnms": "RNN_MS with the weights of the wheel: see the model card for how good it is yet."},
         mel=model.config.mel,
+        metrics=["core", "pesq", "estoi", "vuv_f1", "f0_rmse"],  # seconds each; ViSQOL and WORLD's MCD would double it
         progress=True,
     )
     return page, (folder / "scores.md").read_text(encoding="utf-8")

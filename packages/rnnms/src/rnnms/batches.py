@@ -132,8 +132,8 @@ class Batches:
     def _disturbed(self, past: Tensor, draw: torch.Generator) -> Tensor:
         """Past codes with Laplacian noise, each row's deviation uniform in 0..label_noise codes.
 
-        Teacher forcing shows only flawless pasts; a network that runs free meets its own errors. LPCNet's noise (Valin &
-        Skoglund 2019), some codes of 8 bits; too much of it, and the network's own distribution becomes as wide.
+        Teacher forcing shows only flawless pasts; a network that runs free meets its own errors (LPCNet's noise, Valin
+        & Skoglund 2019). Too much of it, and the network's own distribution becomes as wide.
         """
         if not self.crop.label_noise:
             return past
