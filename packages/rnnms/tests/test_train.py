@@ -108,6 +108,18 @@ def test_bits_per_sample_do_not_depend_on_the_batch_and_equal_a_plain_pass(data:
         assert bits == pytest.approx(by_hand, abs=1e-5) == pytest.approx(bits_per_sample(model, [wav])[0], abs=1e-5)
 
 
+def test_a_run_keeps_its_settings_and_refuses_other_crops(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    assert main([str(data), str(run), *FEW, *SHORT, *settings("train.steps=2", "crop.label_noise=0.25")]) == 0
+    assert main([str(data), str(run), *FEW, *SHORT, *settings("train.steps=3")]) == 2
+    assert "its crop.label_noise is 0.25, now it is 0.0" in capsys.readouterr().err
+    kept = ["--config", str(run / "settings.yaml"), "--device", "cpu"]
+    assert main([str(data), str(run), *kept, *settings("train.steps=3")]) == 0
+    assert "trained to step 3" in capsys.readouterr().out
+
+
 @pytest.mark.slow
 def test_two_processes_train_under_torchrun(data: Path, tmp_path: Path) -> None:
     command = [

@@ -7,6 +7,7 @@ across runs). On several GPUs: `torchrun --nproc-per-node 8 -m rnnms.train DATA 
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Sequence
 from math import log
 from pathlib import Path
@@ -44,8 +45,29 @@ def _train(arguments: argparse.Namespace) -> None:
     model = initial(settings.model, arguments.init).to(device)
     batches = Batches(corpus, model, settings.crop, settings.train.batch_size, settings.train.seed)
     check = Check(corpus, settings.check)
+    record(settings, arguments.run)
     last = fit(model, Loss(), batches, settings.train, arguments.run, validate=check, device=device)
     print(f"{arguments.run}: trained to step {last}; try: rnnms-infer in.wav out.wav --checkpoint {arguments.run}")
+
+
+def record(settings: Any, run: Path) -> None:
+    """Keep run/settings.yaml, which --config reads. Raises ValueError when the run goes on with other crops.
+
+    What else may not change, the network and the optimiser's settings, `fit` compares by itself.
+    """
+    from vocoder_core.config import dump, load, to_dict
+
+    from .settings import Settings
+
+    path = run / "settings.yaml"
+    if path.exists():
+        before, now = to_dict(load(Settings, path).crop), to_dict(settings.crop)
+        for name in before:
+            if before[name] != now[name]:
+                raise ValueError(f"{run}: its crop.{name} is {before[name]}, now it is {now[name]}; start another run")
+    if os.environ.get("RANK", "0") == "0":  # torchrun's number of this process
+        run.mkdir(parents=True, exist_ok=True)
+        path.write_text(dump(settings), encoding="utf-8")
 
 
 def initial(config: Any, init: Path | None) -> Any:
