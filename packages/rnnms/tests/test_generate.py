@@ -7,6 +7,7 @@ import math
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,8 +15,10 @@ import torch
 from torch import Tensor
 
 from rnnms.generate import generate_codes, stream_keys, uniforms
+from rnnms.infer import analyse
 from rnnms.loops import NumbaLoop, TorchLoop, draw, pack
 from rnnms.model import RNNMS, RNNMSConfig
+from vocoder_core import audio
 from vocoder_core.mel import MelConfig
 
 HOP = 20
@@ -92,6 +95,16 @@ def test_every_label_is_the_one_the_network_gives_to_its_uniform() -> None:
     below = torch.where(label > 0, steps.gather(1, (label - 1).clamp(min=0)), 0.0)[:, 0]
     assert (u > below - 1e-6).all()
     assert (u < steps.gather(1, label)[:, 0] + 1e-6).all()
+
+
+def test_the_shipped_voice_says_the_same_by_both_loops(shared_audio: Path) -> None:
+    """Real weights on real speech: their distributions are sharp, their states saturate."""
+    voice = RNNMS.from_pretrained()
+    wav, _ = audio.load(shared_audio / "ru_nsh" / "ru_0022.flac", voice.sample_rate)
+    mel = analyse(torch.from_numpy(wav[8000:12000]), voice)
+    one, two = (voice.synthesize(mel, seed=0, backend=backend) for backend in ("torch", "numba"))
+    assert torch.equal(one, two)
+    assert len(one.unique()) > 50
 
 
 def test_step_by_step_logits_are_the_teacher_forced_ones(model: RNNMS, latents: Tensor) -> None:
