@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import os
 import shutil
 import subprocess
 import sys
@@ -28,6 +29,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=200, help="training steps of the tiny network (default 200)")
     parser.add_argument("--clips", type=int, default=2, help="held-out clips per speaker (default 2)")
     arguments = parser.parse_args()
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # the networks are small: more threads wait more than they work
     out = arguments.out
     out.mkdir(parents=True, exist_ok=True)
     began = time.perf_counter()

@@ -31,7 +31,7 @@ class CropConfig:
     """How training audio is cut and disturbed. Defaults are the public recipe's; 0 switches a disturbance off."""
 
     frames: int = 24  # univoc 0.2: 24 frames, 4800 samples
-    context: int = 0  # frames the encoder sees beyond the crop on either side; univoc 0.1: 16
+    context: int = 0  # frames the encoder sees beyond the crop on either side; univoc 0.1: 16, ours 48
     stateful: bool = False  # lanes with a carried decoder state instead of random crops
     label_noise: float = (
         0.0  # highest Laplacian deviation, in codes, of the past samples: the model meets its own errors
