@@ -7,9 +7,7 @@
 Sizes are read off the tensors. Both projects share one front end, which goes into config.yaml: the mel preset rnnms16,
 10-bit labels by librosa's compander, and labels that lag the mel by half a window.
 
-A checkpoint is a pickle, and a pickle can name any function to be called. This one is read by torch's weights-only
-unpickler. Classes of the libraries such files are known to mention (Lightning's, mostly) are read as `Inert`, never
-imported; a file that names anything else is refused.
+A checkpoint is a pickle, which can name any function to be called; here none is: see vocoder_core.foreign_checkpoint.
 """
 
 from __future__ import annotations
@@ -20,7 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vocoder_core import cli
+from vocoder_core import cli, foreign_checkpoint
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,10 +26,7 @@ if TYPE_CHECKING:
     from .model import RNNMSConfig
 
 RENAMED = {"rnn1.": "encoder.", "embedding.": "decoder.embedding.", "rnn2.": "decoder.rnn.", "fc": "decoder.fc"}
-HARMLESS = (
-    "pytorch_lightning.", "lightning.", "lightning_fabric.", "rnnms.", "univoc.", "omegaconf.", "numpy.", "pathlib.",
-    "argparse.", "collections.", "typing.",
-)  # fmt: skip
+EXPECTED = "a checkpoint of univoc or tarepan/UniversalVocoding"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -51,53 +46,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _import(arguments: argparse.Namespace) -> None:
-    tree = read(arguments.checkpoint)
+    tree = foreign_checkpoint.read(arguments.checkpoint, EXPECTED, ("rnnms.", "univoc."))
     config = replace(derive_config(state_dict(tree), hyper_parameters(tree)), codec=arguments.codec)
     convert(state_dict(tree), config, arguments.folder)
     print(
         f"{arguments.folder}: {config.bits} bits, hidden size {config.hidden_size}; "
         f"try: rnnms-infer in.wav out.wav --checkpoint {arguments.folder}"
     )
-
-
-class Inert:
-    """Stands where a checkpoint names a class or function that is not needed: takes anything, and does nothing."""
-
-    def __init__(self, *_: Any) -> None:
-        pass
-
-    def __setstate__(self, _: Any) -> None:
-        pass
-
-
-def read(path: Path) -> dict[Any, Any]:
-    """The tree of tensors and plain values in a checkpoint file; nothing in it is imported or called.
-
-    Raises FileNotFoundError, or ValueError for a damaged file or one that names code.
-    """
-    import torch
-    from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
-
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file; expected a checkpoint of univoc or tarepan/UniversalVocoding")
-    try:
-        named = get_unsafe_globals_in_checkpoint(path)
-    except Exception:  # a file older than torch 1.6, or no checkpoint at all: the loader below says which
-        named = []
-    foreign = [name for name in named if not name.startswith(HARMLESS)]
-    if foreign:
-        raise ValueError(f"{path}: names {foreign[0]}, which no vocoder's weights need; refused, nothing in it was run")
-    try:  # Lightning's AttributeDict holds the hyper-parameters: a dict does as well
-        with safe_globals([(dict if name.endswith(".AttributeDict") else Inert, name) for name in named]):
-            tree = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # bytes made to be hostile may raise anything
-        reason = " ".join(str(error).split())[:150]
-        raise ValueError(
-            f"{path}: not a checkpoint that can be read safely ({reason}); nothing in it was run"
-        ) from None
-    if not isinstance(tree, dict):
-        raise ValueError(f"{path}: holds a {type(tree).__name__}; expected a dict of tensors")
-    return tree
 
 
 def state_dict(tree: dict[Any, Any]) -> dict[str, Tensor]:
