@@ -5,7 +5,8 @@
 #   make check      lint, format, types, import contracts, package metadata, versions
 #   make oracles    install what only some tests compare with (neural scores, the public RNN_MS): 0.5 GB
 #   make wheels     build every package, install the wheels alone, run each package's tests against them
-#   make bench      speed of generation     make clean      back to the state of a fresh clone
+#   make bench      speed beside other projects' vocoders, where they are installed     (P=rnnms: one package only)
+#   make clean      back to the state of a fresh clone
 #
 #   PYTHON=python3.12   the interpreter to start from       TORCH=torch   the newest torch (with CUDA) instead of this one
 PYTHON ?= python3
@@ -18,6 +19,7 @@ READY := .venv/ready
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 POETRY ?= .venv/poetry/bin/poetry
 PACKAGES := $(patsubst packages/%/pyproject.toml,%,$(wildcard packages/*/pyproject.toml))
+BENCHES := $(patsubst tools/bench_%.py,%,$(wildcard tools/bench_*.py))
 TESTS := $(if $(P),$(or $(wildcard packages/$(P)),$(P)))
 export POETRY_VIRTUALENVS_CREATE := false
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
@@ -35,7 +37,7 @@ test-all: $(READY)
 	$(PYTEST) $(TESTS)
 
 bench: $(READY)
-	$(BIN)/python tools/bench.py
+	@for one in $(or $(P),$(BENCHES)); do $(BIN)/python tools/bench_$$one.py || exit 1; done
 
 # Each of these names more than it needs, some of it broken beside today's torch: hence --no-deps.
 oracles: $(READY)

@@ -9,14 +9,7 @@ import torch
 
 from rnnms import bench
 from rnnms.model import RNNMS, RNNMSConfig
-
-
-def test_runs_take_turns() -> None:
-    order = []
-    runs = {name: lambda name=name: order.append(name) or 5 for name in "ab"}
-    rates = bench.in_turn(runs, 3)
-    assert "".join(order) == "ababab"
-    assert {name: len(values) for name, values in rates.items()} == {"a": 3, "b": 3}
+from vocoder_core import timing
 
 
 def test_table_shows_median_range_and_both_ways_to_state_speed() -> None:
@@ -46,7 +39,7 @@ def test_command_measures_a_checkpoint(tmp_path: Path, capsys: pytest.CaptureFix
     arguments = ["--checkpoint", str(tmp_path), "--seconds", "0.02", "--rounds", "1", "--backends", "torch"]
     assert bench.main([*arguments, "--device", "cpu"]) == 0
     out = capsys.readouterr().out
-    assert f"{tmp_path}: {bench.parameters(network):,} parameters" in out
+    assert f"{tmp_path}: {timing.parameters(network):,} parameters" in out
     assert "numba" not in out
 
 

@@ -9,19 +9,16 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vocoder_core import cli
+from vocoder_core import cli, timing
 
 if TYPE_CHECKING:
-    import torch
 
     from .model import RNNMS, Backend
     from .settings import Settings
-
-Run = Callable[[], int]  # does some work, returns the number of samples made or trained on
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -54,36 +51,22 @@ def _bench(arguments: argparse.Namespace) -> None:
     settings = cli.settings(Settings, arguments, "rnnms")
     model = RNNMS.from_pretrained(arguments.checkpoint) if arguments.checkpoint else RNNMS(settings.model)
     model = model.to(device).eval()
-    print(f"{arguments.checkpoint or arguments.config}: {parameters(model):,} parameters, {machine(device)}\n")
+    name = arguments.checkpoint or arguments.config
+    print(f"{name}: {timing.parameters(model):,} parameters, {timing.machine(device)}\n")
     backends = arguments.backends or (["numba", "torch"] if device.type == "cpu" else ["torch"])
     runs = {f"{name}, batch {arguments.batch}": generation(model, name, arguments.batch, arguments.seconds)
             for name in backends}  # fmt: skip
-    print(generation_table(in_turn(runs, arguments.rounds, arguments.cpu_time), model.sample_rate))
+    print(generation_table(timing.in_turn(runs, arguments.rounds, arguments.cpu_time), model.sample_rate))
     if arguments.train:
         steps = {"fp32": training(model, settings, amp=False)}
         if device.type == "cuda":
             steps["bf16 autocast"] = training(model, settings, amp=True)
         size = settings.train.batch_size, settings.crop.frames * model.config.mel.hop_length
         print(f"\nTraining step (forward, backward, AdamW), {size[0]} x {size[1]} samples\n")
-        print(training_table(in_turn(steps, arguments.rounds, arguments.cpu_time), size[0] * size[1]))
+        print(training_table(timing.in_turn(steps, arguments.rounds, arguments.cpu_time), size[0] * size[1]))
 
 
-def in_turn(runs: dict[str, Run], rounds: int, cpu_time: bool = False) -> dict[str, list[float]]:
-    """Samples per second of each run, `rounds` times: first round of all, then second of all, and so on.
-
-    cpu_time: seconds this process computed, not those that passed; the honest clock of one thread on a busy machine.
-    """
-    clock = time.process_time if cpu_time else time.perf_counter
-    rates: dict[str, list[float]] = {name: [] for name in runs}
-    for _ in range(rounds):
-        for name, run in runs.items():
-            begin = clock()
-            count = run()
-            rates[name].append(count / (clock() - begin))
-    return rates
-
-
-def generation(model: RNNMS, backend: Backend, batch: int, seconds: float) -> Run:
+def generation(model: RNNMS, backend: Backend, batch: int, seconds: float) -> timing.Run:
     """A run that synthesises for about that long. Compiled and calibrated here, on a few frames."""
     import torch
 
@@ -100,7 +83,7 @@ def generation(model: RNNMS, backend: Backend, batch: int, seconds: float) -> Ru
     return lambda: synthesize(frames)
 
 
-def training(model: RNNMS, settings: Settings, amp: bool) -> Run:
+def training(model: RNNMS, settings: Settings, amp: bool) -> timing.Run:
     """A run of one step as `rnnms-train` does it, on random speech; one is done here, so that buffers are there."""
     import torch
 
@@ -128,26 +111,12 @@ def training(model: RNNMS, settings: Settings, amp: bool) -> Run:
     return step
 
 
-def parameters(model: torch.nn.Module) -> int:
-    """How many numbers it learns."""
-    return sum(parameter.numel() for parameter in model.parameters())
-
-
-def machine(device: torch.device) -> str:
-    """What the figures were measured on, for the line above the table."""
-    import torch
-
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
-    threads = torch.get_num_threads()
-    return f"{name}, torch {torch.__version__}, {threads} thread{'s' if threads > 1 else ''}"
-
-
 def generation_table(rates: dict[str, list[float]], sample_rate: int) -> str:
     """Markdown; RTF = seconds of computing per second of audio."""
     lines = ["| backend | samples/s, median (range) | x real time | RTF |", "|---|---:|---:|---:|"]
     for name, values in rates.items():
         speed = statistics.median(values) / sample_rate
-        lines.append(f"| {name} | {spread(values)} | {speed:.3g} | {1 / speed:.3g} |")
+        lines.append(f"| {name} | {timing.spread(values)} | {speed:.3g} | {1 / speed:.3g} |")
     return "\n".join(lines)
 
 
@@ -155,13 +124,8 @@ def training_table(rates: dict[str, list[float]], samples: int) -> str:
     """Markdown; `samples` per step."""
     lines = ["| precision | steps/s | samples/s, median (range) |", "|---|---:|---:|"]
     for name, values in rates.items():
-        lines.append(f"| {name} | {statistics.median(values) / samples:.3g} | {spread(values)} |")
+        lines.append(f"| {name} | {statistics.median(values) / samples:.3g} | {timing.spread(values)} |")
     return "\n".join(lines)
-
-
-def spread(values: Sequence[float]) -> str:
-    """Median (lowest - highest)."""
-    return f"{statistics.median(values):,.0f} ({min(values):,.0f} - {max(values):,.0f})"
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ import argparse
 import contextlib
 import importlib
 import os
-import statistics
 import subprocess
 import sys
 import time
@@ -23,6 +22,7 @@ import torch
 from rnnms import bench
 from rnnms.model import RNNMS, RNNMSConfig
 from rnnms.settings import Settings
+from vocoder_core import timing
 from vocoder_core.train import TrainConfig
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -47,7 +47,7 @@ def main(argv: list[str] | None = None) -> int:
     torch.manual_seed(0)
     ours = RNNMS(RNNMSConfig()).eval()
     theirs = univoc(ours)
-    print(f"RNN_MS, {bench.parameters(ours):,} parameters, {bench.machine(torch.device('cpu'))}\n")
+    print(f"RNN_MS, {timing.parameters(ours):,} parameters, {timing.machine(torch.device('cpu'))}\n")
     compare_generation(ours, theirs, arguments.seconds, arguments.rounds, arguments.cpu_time)
     for size in arguments.train:
         compare_training(ours, theirs, size, max(1, arguments.rounds // 2), arguments.cpu_time)
@@ -80,12 +80,12 @@ def compare_generation(ours: RNNMS, theirs: Any, seconds: float, rounds: int, cp
     }
     if theirs is not None:
         runs["univoc 0.2.1, generate()"] = univoc_generation(theirs, seconds)
-    rates = bench.in_turn(runs, rounds, cpu_time)
+    rates = timing.in_turn(runs, rounds, cpu_time)
     print(bench.generation_table(rates, ours.sample_rate))
     print_ratio(rates)
 
 
-def univoc_generation(network: Any, seconds: float) -> bench.Run:
+def univoc_generation(network: Any, seconds: float) -> timing.Run:
     """A run of univoc's `generate` of about that long."""
     # `generate` decodes with numpy.int, gone since NumPy 1.24, and draws a progress bar on stderr
     import numpy as np
@@ -111,13 +111,13 @@ def compare_training(ours: RNNMS, theirs: Any, size: int, rounds: int, cpu_time:
     runs = {"rnnms": bench.training(ours, settings, amp=False)}
     if theirs is not None:
         runs["univoc 0.2.1"] = univoc_training(theirs, size, settings)
-    rates = bench.in_turn(runs, rounds, cpu_time)
+    rates = timing.in_turn(runs, rounds, cpu_time)
     print(f"\nTraining step, {size} x 4800 samples, fp32\n")
     print(bench.training_table(rates, samples))
     print_ratio(rates)
 
 
-def univoc_training(network: Any, size: int, settings: Settings) -> bench.Run:
+def univoc_training(network: Any, size: int, settings: Settings) -> timing.Run:
     """A run of one step as univoc's train.py does it without AMP: cross-entropy, Adam."""
     frames, hop = settings.crop.frames, settings.model.mel.hop_length
     codes, mel = torch.randint(0, 1024, (size, frames * hop + 1)), -torch.rand(size, frames, 80)
@@ -139,8 +139,7 @@ def print_ratio(rates: dict[str, list[float]]) -> None:
     first, *_, last = rates.items()
     if not last[0].startswith("univoc"):
         return
-    turns = [ours / theirs for ours, theirs in zip(first[1], last[1])]
-    print(f"\n{first[0]} : univoc = {statistics.median(turns):.2f} (per round: {min(turns):.2f} - {max(turns):.2f})")
+    print(f"\n{first[0]} : univoc = {timing.ratio(first[1], last[1])} per round, median (range)")
 
 
 if __name__ == "__main__":

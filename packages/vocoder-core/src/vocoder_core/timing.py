@@ -1,0 +1,56 @@
+"""Measuring speed on machines that do other things too: every run several times, in turn, median and range.
+
+Only ratios of runs taken in turn are worth quoting on a busy machine; what else it does then meets all of them alike.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+Run = Callable[[], float]  # does some work, returns how much: samples made or trained on, seconds of audio
+
+
+def in_turn(runs: dict[str, Run], rounds: int, cpu_time: bool = False) -> dict[str, list[float]]:
+    """Work per second of each run, `rounds` times: first round of all, then second of all, and so on.
+
+    cpu_time: seconds this process computed, not those that passed; the honest clock of one thread on a busy machine.
+    """
+    clock = time.process_time if cpu_time else time.perf_counter
+    rates: dict[str, list[float]] = {name: [] for name in runs}
+    for _ in range(rounds):
+        for name, run in runs.items():
+            begin = clock()
+            amount = run()
+            rates[name].append(amount / (clock() - begin))
+    return rates
+
+
+def ratio(first: Sequence[float], second: Sequence[float]) -> str:
+    """How many times as much the first run does, round by round: median (lowest - highest)."""
+    turns = [one / other for one, other in zip(first, second)]
+    return f"{statistics.median(turns):.3g} ({min(turns):.3g} - {max(turns):.3g})"
+
+
+def spread(values: Sequence[float]) -> str:
+    """Median (lowest - highest), whole numbers."""
+    return f"{statistics.median(values):,.0f} ({min(values):,.0f} - {max(values):,.0f})"
+
+
+def parameters(model: torch.nn.Module) -> int:
+    """How many numbers it learns."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def machine(device: torch.device) -> str:
+    """What figures are measured on, for the line above a table."""
+    import torch
+
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
+    threads = torch.get_num_threads()
+    return f"{name}, torch {torch.__version__}, {threads} thread{'s' if threads > 1 else ''}"
