@@ -86,14 +86,14 @@ def test_a_crop_holds_the_utterances_own_labels_and_mel(corpus: Corpus, model: R
 def test_every_frame_is_trained_on_also_the_last(corpus: Corpus, model: RNNMS) -> None:
     """univoc's crops never reach the last frame."""
     batches = Batches(corpus, model, CropConfig(frames=4), 64, 1)
-    ends = {entry.offset // HOP + entry.frames - 4 for entry in batches.entries}
-    lengths = [entry.frames for entry in batches.entries]
+    ends = {entry.offset // HOP + entry.frames - 4 for entry in batches.audio.entries}
+    lengths = [entry.frames for entry in batches.audio.entries]
     seen = set()
     for step in range(1, 60):
         from vocoder_core.corpus import crops
 
         index, first = crops(lengths, 1, step, 64, 4)
-        seen |= {batches.entries[i].offset // HOP + f for i, f in zip(index, first, strict=True)}
+        seen |= {batches.audio.entries[i].offset // HOP + f for i, f in zip(index, first, strict=True)}
     assert ends <= seen
 
 

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from rnnms.generate import generate_codes, stream_keys, uniforms
-from rnnms.infer import analyse
 from rnnms.loops import NumbaLoop, TorchLoop, draw, pack
 from rnnms.model import RNNMS, RNNMSConfig
 from vocoder_core import audio
+from vocoder_core.inference import analyse
 from vocoder_core.mel import MelConfig
 
 HOP = 20
@@ -101,7 +101,7 @@ def test_the_shipped_voice_says_the_same_by_both_loops(shared_audio: Path) -> No
     """Real weights on real speech: their distributions are sharp, their states saturate."""
     voice = RNNMS.from_pretrained()
     wav, _ = audio.load(shared_audio / "ru_nsh" / "ru_0022.flac", voice.sample_rate)
-    mel = analyse(torch.from_numpy(wav[8000:12000]), voice)
+    mel = analyse(torch.from_numpy(wav[8000:12000]), voice.config.mel)
     one, two = (voice.synthesize(mel, seed=0, backend=backend) for backend in ("torch", "numba"))
     assert torch.equal(one, two)
     assert len(one.unique()) > 50

@@ -21,8 +21,7 @@ import yaml
 
 from rnnms import RNNMS, RNNMSConfig, generate, infer, preprocess
 from rnnms.batches import Batches, CropConfig
-from rnnms.import_checkpoint import read
-from vocoder_core import audio, mulaw
+from vocoder_core import audio, foreign_checkpoint, mel_file, mulaw
 from vocoder_core.corpus import Corpus
 from vocoder_core.mel import MelConfig, log_mel
 
@@ -85,7 +84,9 @@ def test_4_a_checkpoint_saved_on_a_gpu_is_read_without_one(
     if not torch.cuda.is_available():
         with pytest.raises(RuntimeError, match="CUDA"):
             torch.load(tmp_path / "gpu.pt", weights_only=True)
-    assert all(tensor.device.type == "cpu" for tensor in read(tmp_path / "gpu.pt").values())
+    assert all(
+        tensor.device.type == "cpu" for tensor in foreign_checkpoint.read(tmp_path / "gpu.pt", "weights").values()
+    )
 
 
 def test_4_the_front_end_travels_with_the_weights(model: RNNMS, tmp_path: Path) -> None:
@@ -99,10 +100,10 @@ def test_4_a_mel_of_another_front_end_is_refused(model: RNNMS, tmp_path: Path) -
     """4: a mismatched mel gives noise, and nothing says why."""
     np.save(tmp_path / "ln.npy", np.random.default_rng(0).uniform(-11.5, 2, (80, 30)).astype(np.float32))
     with pytest.raises(ValueError, match="Another front end made this one"):
-        infer.read_mel(tmp_path / "ln.npy", model)
+        mel_file.read(tmp_path / "ln.npy", model.config.mel)
     np.save(tmp_path / "40.npy", np.zeros((40, 30), np.float32))
     with pytest.raises(ValueError, match=r"expected float \(80, frames\)"):
-        infer.read_mel(tmp_path / "40.npy", model)
+        mel_file.read(tmp_path / "40.npy", model.config.mel)
 
 
 @pytest.mark.parametrize("backend", ["torch", "numba"])

@@ -18,9 +18,9 @@ import torch
 
 from rnnms import RNNMS, RNNMSConfig
 from rnnms.check import Check, bits_per_sample
-from rnnms.settings import CheckConfig
 from vocoder_core import mulaw
 from vocoder_core.corpus import Corpus
+from vocoder_core.validation import CheckConfig
 
 TINY = RNNMSConfig(bits=8, encoder_size=4, embedding_size=4, hidden_size=8, linear_size=8)
 GONE = ("torchaudio", "pytorch_lightning", "lightning", "corpuspy", "hydra", "omegaconf", "univoc", "apex")
@@ -46,13 +46,12 @@ def test_11_validation_speech_is_held_out_and_whole(data: Path) -> None:
     """11: validation audio is a random 0.3 s crop of the training set, and the test set is the training set."""
     corpus = Corpus.open(data)
     check = Check(corpus, CheckConfig(clips=100, seconds=1000.0))
-    held = [entry for group in check.groups.values() for entry in group]
+    held = [entry for group in check.held_out.groups.values() for entry in group]
     assert {entry.split for entry in held} <= {"valid", "test"}
-    assert check.groups["seen"]
-    assert {entry.speaker for entry in check.groups["unseen"]} == {"austen", "slt"}
+    assert check.held_out.groups["seen"]
+    assert {entry.speaker for entry in check.held_out.groups["unseen"]} == {"austen", "slt"}
     assert not {entry.id for entry in held} & {entry.id for entry in corpus.split("train")}
-    model = RNNMS(TINY)
-    assert all(len(check._clip(model, entry)) == entry.samples for entry in held)
+    assert all(len(check.held_out.clip(entry, torch.device("cpu"))) == entry.samples for entry in held)
 
 
 def test_11_ragged_utterances_are_measured_together(data: Path, model: RNNMS) -> None:

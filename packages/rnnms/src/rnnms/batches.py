@@ -18,7 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vocoder_core.corpus import Corpus, Entry, crops
+from vocoder_core.corpus import Corpus, Entry
+from vocoder_core.corpus.training_audio import TrainingAudio, generator
 from vocoder_core.mel import log_mel
 
 from .model import RNNMS
@@ -61,12 +62,9 @@ class Batches:
     """batches(step, rank, world_size) -> Batch: what `vocoder_core.train.fit` calls once per step."""
 
     def __init__(self, corpus: Corpus, model: RNNMS, crop: CropConfig, batch_size: int, seed: int) -> None:
-        self.entries = corpus.split("train")
-        if not self.entries:
-            raise ValueError("the corpus has no training utterances; expected split 'train' in its manifest")
         self.model, self.crop, self.batch_size, self.seed = model, crop, batch_size, seed
         self.device = next(model.parameters()).device
-        self.audio = torch.from_numpy(np.array(corpus.audio)).to(self.device)  # int16, whole: 115 MB an hour
+        self.audio = TrainingAudio(corpus, self.device)
         self._lanes: Lanes | None = None
         self._block: tuple[tuple[int, int], Tensor, Tensor] | None = None  # (first step, lanes), its mels and labels
 
@@ -75,12 +73,11 @@ class Batches:
         size = self.batch_size * world_size
         rows = slice(rank * self.batch_size, (rank + 1) * self.batch_size)
         if not self.crop.stateful:
-            lengths = np.array([entry.frames for entry in self.entries])
-            index, first = crops(lengths, self.seed, step, size, self.crop.frames)
-            mel, labels = self._features(self._around_crops(index[rows], first[rows]), step, rank)
+            places = self.audio.crops(self.seed, step, size, self.crop.frames, self._margin)[rows]
+            mel, labels = self._features(places, step, rank)
             return self._cut(mel, labels, 0, step, rank, fresh=True)
         if self._lanes is None or self._lanes.count != size:
-            self._lanes = Lanes(self.entries, size, self.crop.frames, self.seed)
+            self._lanes = Lanes(self.audio.entries, size, self.crop.frames, self.seed)
         begin, pieces = self._lanes.block(step)
         if self._block is None or self._block[0] != (begin, size):
             places = self._lanes.places(begin, self._margin, pieces)[rows]
@@ -94,21 +91,10 @@ class Batches:
         mel = self.model.config.mel
         return self.crop.context + 1 + -(-mel.win_length // (2 * mel.hop_length))
 
-    def _around_crops(self, index: np.ndarray, first: np.ndarray) -> np.ndarray:
-        """Frame numbers in the audio array (B, margin + frames + margin); -1, silence, beyond the utterance's ends."""
-        hop = self.model.config.mel.hop_length
-        offset = np.array([entry.offset for entry in self.entries])[index]
-        length = np.array([entry.frames for entry in self.entries])[index]
-        frame = first[:, None] + np.arange(-self._margin, self.crop.frames + self._margin)
-        inside = (frame >= 0) & (frame < length[:, None])
-        return np.where(inside, offset[:, None] // hop + frame, -1)
-
     def _features(self, places: np.ndarray, step: int, rank: int) -> tuple[Tensor, Tensor]:
         """Mel (B, M, context + N + context), labels (B, (margin + N + margin) * hop) of frame numbers; -1: silence."""
-        config, draw = self.model.config, self._draw(0, step, rank)
-        at = torch.from_numpy(places).to(self.device)
-        frames = self.audio.view(-1, config.mel.hop_length)[at.clamp(min=0)].float() / 32768
-        wav = (frames * (at >= 0)[..., None]).flatten(1)
+        config, draw = self.model.config, generator(self.device, self.seed, step, rank, 0)
+        wav = self.audio.waves(places)
         if self.crop.gain_db:
             decibels = self.crop.gain_db * (2 * torch.rand(len(wav), 1, generator=draw, device=self.device) - 1)
             wav = (wav * 10 ** (decibels / 20)).clamp(-1, 1)
@@ -117,17 +103,13 @@ class Batches:
 
     def _cut(self, mel: Tensor, labels: Tensor, frame: int, step: int, rank: int, fresh: bool) -> Batch:
         """The crop that begins `frame` frames into what _features gave, disturbed as the settings say."""
-        crop, hop, draw = self.crop, self.model.config.mel.hop_length, self._draw(1, step, rank)
+        crop, hop, draw = self.crop, self.model.config.mel.hop_length, generator(self.device, self.seed, step, rank, 1)
         mel = mel[..., frame : frame + crop.frames + 2 * crop.context]
         if crop.mel_noise:
             mel = mel + crop.mel_noise * torch.randn(mel.shape, generator=draw, device=self.device)
         first, samples = (self._margin + frame) * hop, crop.frames * hop
         past, target = labels[:, first - 1 : first + samples - 1], labels[:, first : first + samples]
         return Batch(mel, self._disturbed(past, draw), target, fresh)
-
-    def _draw(self, purpose: int, step: int, rank: int) -> torch.Generator:
-        words = np.random.SeedSequence([self.seed, step, rank, purpose]).generate_state(1)
-        return torch.Generator(self.device).manual_seed(int(words[0]))
 
     def _disturbed(self, past: Tensor, draw: torch.Generator) -> Tensor:
         """Past codes with Laplacian noise, each row's deviation uniform in 0..label_noise codes.

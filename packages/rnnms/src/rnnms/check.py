@@ -11,12 +11,11 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from vocoder_core import audio, metrics
-from vocoder_core.corpus import Corpus, Entry
+from vocoder_core.corpus import Corpus
 from vocoder_core.mel import log_mel
+from vocoder_core.validation import CheckConfig, HeldOut
 
 from .model import RNNMS
-from .settings import CheckConfig
 
 CHUNK = 4  # frames a pass of the decoder: 32 clips of 10-bit logits take 100 MB
 
@@ -29,39 +28,16 @@ class Check:
     """
 
     def __init__(self, corpus: Corpus, config: CheckConfig) -> None:
-        self.corpus, self.config = corpus, config
-        held_out = corpus.split("valid") or corpus.split("test")
-        unseen = [e for e in corpus.split("valid") + corpus.split("test") if e.speaker in corpus.unseen_speakers]
-        self.groups = {
-            "seen": spread([e for e in held_out if e.speaker not in corpus.unseen_speakers], config.clips),
-            "unseen": spread(unseen, config.clips),
-        }
+        self.held_out = HeldOut(corpus, config)
 
     def __call__(self, model: RNNMS, step: int, run_dir: Path) -> dict[str, float]:
         """The figures of the class's docstring."""
-        figures = {}
-        for name, entries in self.groups.items():
+        figures, device = {}, next(model.parameters()).device
+        for name, entries in self.held_out.groups.items():
             if entries:
-                clips = [self._clip(model, entry) for entry in entries]
+                clips = [self.held_out.clip(entry, device) for entry in entries]
                 figures[f"{name}_bits"] = float(np.mean(bits_per_sample(model, clips)))
-        heard = spread(self.groups["seen"] + self.groups["unseen"], self.config.synthesize)
-        scores = [self._synthesize(model, entry, run_dir / "samples" / f"{step:07d}") for entry in heard]
-        for name in scores[0] if scores else ():
-            figures[name] = float(np.mean([score[name] for score in scores]))
-        return figures
-
-    def _synthesize(self, model: RNNMS, entry: Entry, folder: Path) -> dict[str, float]:
-        wav = self._clip(model, entry)
-        mel = log_mel(wav, model.config.mel)
-        made = model.synthesize(mel, seed=0).cpu().numpy()
-        folder.mkdir(parents=True, exist_ok=True)
-        audio.save(folder / f"{Path(entry.id).name}.wav", made, model.sample_rate)
-        return metrics.score(wav.cpu().numpy(), made, model.sample_rate, metrics=["mr_stft", "log_mel_mae"])
-
-    def _clip(self, model: RNNMS, entry: Entry) -> Tensor:
-        hop = model.config.mel.hop_length
-        samples = min(entry.samples, int(self.config.seconds * model.sample_rate) // hop * hop)
-        return torch.from_numpy(self.corpus.wav(entry)[:samples]).to(next(model.parameters()).device)
+        return figures | self.held_out.listen(model, run_dir / "samples" / f"{step:07d}", ["mr_stft", "log_mel_mae"])
 
 
 @torch.inference_mode()
@@ -83,10 +59,3 @@ def bits_per_sample(model: RNNMS, wavs: list[Tensor]) -> list[float]:
         )
         total += (nats.view(len(wavs), -1) * counts).sum(1)
     return (total / lengths / log(2)).tolist()
-
-
-def spread(entries: list[Entry], count: int) -> list[Entry]:
-    """`count` of the entries, evenly spaced through them: every speaker of a sorted list gets its share."""
-    if len(entries) <= count:
-        return entries
-    return [entries[i] for i in np.linspace(0, len(entries) - 1, count).round().astype(int)]

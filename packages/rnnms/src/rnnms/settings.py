@@ -6,18 +6,10 @@ from dataclasses import dataclass, field
 
 from vocoder_core.corpus import CorpusConfig
 from vocoder_core.train import TrainConfig
+from vocoder_core.validation import CheckConfig
 
 from .batches import CropConfig
 from .model import RNNMSConfig
-
-
-@dataclass(frozen=True)
-class CheckConfig:
-    """What is measured on held-out speech while training."""
-
-    clips: int = 32  # utterances per group (seen speakers, unseen speakers) for bits per sample
-    seconds: float = 4.0  # of each
-    synthesize: int = 2  # utterances to synthesise, score and keep as audio
 
 
 @dataclass(frozen=True)

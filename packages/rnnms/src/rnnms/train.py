@@ -7,24 +7,16 @@ across runs). On several GPUs: `torchrun --nproc-per-node 8 -m rnnms.train DATA 
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Sequence
 from math import log
-from pathlib import Path
 from typing import Any
 
-from vocoder_core import cli
+from vocoder_core import cli, training
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; its exit status."""
-    parser = argparse.ArgumentParser(prog="rnnms-train", description="Train RNN_MS, or go on training.")
-    parser.add_argument("data", type=Path, help="a corpus prepared by rnnms-preprocess")
-    parser.add_argument("run", type=Path, help="the run's folder; also a checkpoint folder for rnnms-infer")
-    parser.add_argument("--init", type=Path, metavar="FOLDER", help="start from a checkpoint's weights (fine-tune)")
-    cli.add_settings_arguments(parser)
-    cli.add_device_argument(parser)
-    return cli.run(parser, _train, argv)
+    return cli.run(training.parser("rnnms-train", "Train RNN_MS, or go on training."), _train, argv)
 
 
 def _train(arguments: argparse.Namespace) -> None:
@@ -35,6 +27,7 @@ def _train(arguments: argparse.Namespace) -> None:
 
     from .batches import Batches
     from .check import Check
+    from .model import RNNMS
     from .settings import Settings
 
     settings = cli.settings(Settings, arguments, "rnnms")
@@ -42,48 +35,12 @@ def _train(arguments: argparse.Namespace) -> None:
     corpus.require(settings.model.mel, level="loudness", level_db=settings.model.loudness)
     torch.manual_seed(settings.train.seed)
     device = cli.device(arguments.device)
-    model = initial(settings.model, arguments.init).to(device)
+    model = training.initial(RNNMS, settings.model, arguments.init).to(device)
     batches = Batches(corpus, model, settings.crop, settings.train.batch_size, settings.train.seed)
     check = Check(corpus, settings.check)
-    record(settings, arguments.run)
+    training.record(settings, arguments.run)
     last = fit(model, Loss(), batches, settings.train, arguments.run, validate=check, device=device)
     print(f"{arguments.run}: trained to step {last}; try: rnnms-infer in.wav out.wav --checkpoint {arguments.run}")
-
-
-def record(settings: Any, run: Path) -> None:
-    """Keep run/settings.yaml, which --config reads. Raises ValueError when the run goes on with other crops.
-
-    What else may not change, the network and the optimiser's settings, `fit` compares by itself.
-    """
-    from vocoder_core.config import dump, load, to_dict
-
-    from .settings import Settings
-
-    path = run / "settings.yaml"
-    if path.exists():
-        before, now = to_dict(load(Settings, path).crop), to_dict(settings.crop)
-        for name in before:
-            if before[name] != now[name]:
-                raise ValueError(f"{run}: its crop.{name} is {before[name]}, now it is {now[name]}; start another run")
-    if os.environ.get("RANK", "0") == "0":  # torchrun's number of this process
-        run.mkdir(parents=True, exist_ok=True)
-        path.write_text(dump(settings), encoding="utf-8")
-
-
-def initial(config: Any, init: Path | None) -> Any:
-    """A new RNNMS, or one with a checkpoint's weights. Raises ValueError when the checkpoint's config is another."""
-    from vocoder_core.config import to_dict
-
-    from .model import RNNMS
-
-    if init is None:
-        return RNNMS(config)
-    model = RNNMS.from_pretrained(init)
-    theirs, ours = to_dict(model.config), to_dict(config)
-    for name in ours:
-        if theirs[name] != ours[name]:
-            raise ValueError(f"{init}: its {name} is {theirs[name]}, the settings say {ours[name]}; set model.{name}")
-    return model
 
 
 class Loss:

@@ -115,6 +115,13 @@ def set_loudness(
     return wave * np.float32(gain), gain
 
 
+def set_peak(wav: ArrayLike, level_db: float) -> tuple[np.ndarray, float]:
+    """Scale `wav` (T,) so that its highest sample is at level_db dBFS, by 120 dB at most; the wave and the gain."""
+    wave = _one_channel(wav)
+    gain = 10 ** (level_db / 20) / float(np.max(np.abs(wave), initial=1e-6))
+    return wave * np.float32(gain), gain
+
+
 def loudness_gain(wave: np.ndarray, sample_rate: int, target: float = -24.0, peak: float = 0.999) -> float:
     """The linear gain of `set_loudness`."""
     measured = loudness(wave, sample_rate)

@@ -137,6 +137,22 @@ def silence_level(config: MelConfig) -> float:
     return value if config.minimum is None else max(value, config.minimum)
 
 
+def loudest_level(config: MelConfig) -> float:
+    """A value that log_mel does not exceed for samples in [-1, 1]: by Cauchy-Schwarz and Parseval."""
+    power = float(np.square(np.hanning(config.win_length + 1)).sum())
+    if config.preemphasis:
+        power = power * (1 + config.preemphasis) ** 2 + 16  # its first sample may be 4
+    energy = config.n_fft * power  # of all bins of a frame together
+    filters = filterbank(config)
+    if config.power == 1:
+        highest = float(np.sqrt(np.square(filters).sum(1).max() * (energy + len(filters[0]) * config.magnitude_eps)))
+    else:
+        highest = float(filters.max() * energy ** (config.power / 2))
+    natural = log(max(highest, config.floor))
+    value = natural if config.log == "ln" else natural / log(10) * (1 if config.log == "log10" else 20 / config.power)
+    return (value - config.offset) / config.scale
+
+
 def preemphasise(wav: torch.Tensor, coefficient: float) -> torch.Tensor:
     """y[t] = x[t] - c x[t-1] along the last axis, (..., T) -> (..., T).
 
