@@ -114,3 +114,17 @@ def test_neural_score_of_the_same_wave_is_perfect_and_noise_is_worse(
     need(name)
     assert scores.score(speech, speech, RATE, [name])[name] == pytest.approx(same, abs=1e-5)
     assert abs(scores.score(speech, noisy(speech, 10), RATE, [name])[name] - same) > 0.1
+
+
+def test_dnsmos_is_what_its_package_says_of_each_wave(speech: np.ndarray) -> None:
+    """Also when one recording is compared with one copy after another: its own score is kept, theirs are not mixed."""
+    need("dnsmos_p808")
+    from speechmos import dnsmos
+
+    direct = {level: dnsmos.run(np.clip(noisy(speech, level), -1, 1), sr=RATE) for level in (20, 5)}
+    own = dnsmos.run(speech, sr=RATE)
+    for level in (20, 5, 20):
+        found = scores.score(speech, noisy(speech, level), RATE, ["dnsmos", "dnsmos_p808", "dnsmos_p808_drop"])
+        assert found["dnsmos"] == pytest.approx(direct[level]["ovrl_mos"], abs=1e-3)
+        assert found["dnsmos_p808"] == pytest.approx(direct[level]["p808_mos"], abs=1e-3)
+        assert found["dnsmos_p808_drop"] == pytest.approx(own["p808_mos"] - direct[level]["p808_mos"], abs=1e-3)

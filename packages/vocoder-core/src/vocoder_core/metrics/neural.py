@@ -19,24 +19,15 @@ RATE = 16_000  # Hz, of all four models
 
 def distill_mos(reference: np.ndarray, generated: np.ndarray, sample_rate: int) -> dict[str, float]:
     """Distill-MOS v7 (Stahl & Gamper 2025), predicted MOS 1 to 5 of the generated wave, and its drop."""
-    import torch
-
-    model = _distill_mos_model()
-    with torch.no_grad():
-        ref, gen = (float(model(torch.from_numpy(wav)[None])) for wav in _at_16k(reference, generated, sample_rate))
+    ref, gen = (_distill_mos_of(wav.tobytes()) for wav in _at_16k(reference, generated, sample_rate))
     return {"distill_mos": gen, "distill_mos_drop": ref - gen}
 
 
 def dnsmos(reference: np.ndarray, generated: np.ndarray, sample_rate: int) -> dict[str, float]:
     """DNSMOS (Reddy et al. 2021, 2022): P.835 overall and P.808 MOS of the generated wave, and their drops."""
-    from speechmos import dnsmos as package
-
-    ref, gen = (package.run(wav, sr=RATE) for wav in _at_16k(reference, generated, sample_rate))
-    scores = {}
-    for name, field in (("dnsmos", "ovrl_mos"), ("dnsmos_p808", "p808_mos")):
-        scores[name] = float(gen[field])
-        scores[f"{name}_drop"] = float(ref[field] - gen[field])
-    return scores
+    ref, gen = (_dnsmos_of(wav.tobytes()) for wav in _at_16k(reference, generated, sample_rate))
+    drops = {f"{name}_drop": ref[name] - gen[name] for name in gen}
+    return {**gen, **drops}
 
 
 def speaker_cosine(reference: np.ndarray, generated: np.ndarray, sample_rate: int) -> float:
@@ -87,6 +78,22 @@ def _phones(wav: np.ndarray) -> list[str]:
     decoder.process_raw((wav * 32767).astype("<i2").tobytes(), full_utt=True)
     decoder.end_utt()
     return [segment.word for segment in decoder.seg() if segment.word not in {"SIL", "+SPN+", "+NSN+"}]
+
+
+@lru_cache(maxsize=2)  # one recording is compared with several copies of it
+def _distill_mos_of(samples: bytes) -> float:
+    import torch
+
+    with torch.no_grad():
+        return float(_distill_mos_model()(torch.from_numpy(np.frombuffer(samples, dtype=np.float32).copy())[None]))
+
+
+@lru_cache(maxsize=2)
+def _dnsmos_of(samples: bytes) -> dict[str, float]:
+    from speechmos import dnsmos as package
+
+    scores = package.run(np.frombuffer(samples, dtype=np.float32), sr=RATE)
+    return {"dnsmos": float(scores["ovrl_mos"]), "dnsmos_p808": float(scores["p808_mos"])}
 
 
 @lru_cache(maxsize=1)
