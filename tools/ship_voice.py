@@ -1,9 +1,10 @@
-"""Put a trained checkpoint into the rnnms package, in half precision: what `pip install rnnms` then speaks with.
+"""Put a trained checkpoint into its package, in half precision: what `pip install rnnms` then speaks with.
 
-    python tools/ship_voice.py RUN [--into packages/rnnms/src/rnnms/weights]
+    python tools/ship_voice.py rnnms RUN
+    python tools/ship_voice.py specgrad RUN [--into packages/specgrad/src/specgrad/weights]
 
-Prints what rounding the weights to fp16 changes: the largest difference of a log-probability on a mel of noise.
-Update the card beside the weights (README.md) by hand, with the tables that tools/score_voice.py prints.
+Prints what rounding the weights to fp16 changes. Update the card beside the weights (README.md) by hand, with the
+tables that tools/score_voice.py prints.
 """
 
 from __future__ import annotations
@@ -12,41 +13,37 @@ import argparse
 import shutil
 from pathlib import Path
 
-WEIGHTS = Path(__file__).resolve().parents[1] / "packages/rnnms/src/rnnms/weights"
+from voices import VOICES
+
 LIMIT = 16 * 2**20  # bytes: the wheel's bound
 
 
 def main() -> None:
     """Round, write, compare."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("vocoder", choices=sorted(VOICES))
     parser.add_argument("run", type=Path, help="a run or checkpoint folder")
-    parser.add_argument("--into", type=Path, default=WEIGHTS, help="the package's folder of weights")
+    parser.add_argument("--into", type=Path, help="the folder of weights (default: the package's)")
     arguments = parser.parse_args()
 
-    import torch
     from safetensors.torch import save_file
 
-    from rnnms import RNNMS
-
-    model = RNNMS.from_pretrained(arguments.run)
-    half = {name: tensor.half().contiguous() for name, tensor in model.state_dict().items()}
-    size = sum(tensor.numel() for tensor in half.values()) * 2
+    voice = VOICES[arguments.vocoder]
+    into = arguments.into or voice.weights
+    model = voice.vocoder().from_pretrained(arguments.run)
+    half = {
+        name: (tensor.half() if tensor.is_floating_point() else tensor).contiguous()
+        for name, tensor in model.state_dict().items()
+    }
+    size = sum(tensor.numel() * tensor.element_size() for tensor in half.values())
     if size > LIMIT:
         raise SystemExit(
             f"{arguments.run}: {size / 2**20:.1f} MiB in fp16; the wheel takes {LIMIT / 2**20:.0f} MiB at most"
         )
-    arguments.into.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(arguments.run / "config.yaml", arguments.into / "config.yaml")
-    save_file(half, arguments.into / "model.safetensors")
-
-    torch.manual_seed(0)
-    config = model.config
-    mel = torch.rand(1, config.mel.n_mels, 10) - 1
-    codes = torch.randint(0, 2**config.bits, (1, 10 * config.mel.hop_length))
-    with torch.inference_mode():
-        pair = [voice(mel, codes)[0].log_softmax(-1) for voice in (model, RNNMS.from_pretrained(arguments.into))]
-    moved = (pair[0] - pair[1]).abs().max()
-    print(f"{arguments.into}: {size / 2**20:.2f} MiB, fp16 moves log-probabilities by {moved:.1e} at most")
+    into.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(arguments.run / "config.yaml", into / "config.yaml")
+    save_file(half, into / "model.safetensors")
+    print(f"{into}: {size / 2**20:.2f} MiB, {voice.change(model, voice.vocoder().from_pretrained(into))}")
 
 
 if __name__ == "__main__":

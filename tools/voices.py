@@ -1,0 +1,111 @@
+"""What tools/score_voice.py and tools/ship_voice.py have to know of each vocoder: an entry for each in VOICES.
+
+A vocoder is imported when its entry is used; the others need not be installed.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from vocoder_core.vocoder import Vocoder
+
+PACKAGES = Path(__file__).resolve().parents[1] / "packages"
+Copies = dict[str, "np.ndarray"]  # system -> wave (T,)
+
+
+@dataclass(frozen=True)
+class Voice:
+    """One vocoder."""
+
+    vocoder: Callable[[], type[Vocoder]]
+    copies: Callable[[Any, np.ndarray, argparse.Namespace], Copies]  # of a recording (T,) at the model's rate
+    figures: Callable[[Any, list[np.ndarray]], dict[str, list[float]]]  # name -> one figure a recording; what only
+    # this vocoder can be asked
+    change: Callable[[Any, Any], str]  # what rounding changes, of (the model, the model rounded)
+    weights: Path  # the folder that ships
+
+
+def rnnms_class() -> type[Vocoder]:
+    """RNNMS."""
+    from rnnms import RNNMS
+
+    return RNNMS
+
+
+def rnnms_copies(model: Any, wav: np.ndarray, arguments: argparse.Namespace) -> Copies:
+    """One system, at --temperature."""
+    from rnnms.infer import copy
+
+    return {"rnnms": copy(model, wav, model.sample_rate, seed=0, temperature=arguments.temperature)}
+
+
+def rnnms_figures(model: Any, wavs: list[np.ndarray]) -> dict[str, list[float]]:
+    """Bits per sample, every sample predicted from the true ones before it."""
+    import torch
+
+    from rnnms.check import bits_per_sample
+
+    return {"bits per sample": bits_per_sample(model, [torch.from_numpy(wav) for wav in wavs])}
+
+
+def rnnms_change(model: Any, rounded: Any) -> str:
+    """The largest difference of a log-probability on a mel of noise."""
+    import torch
+
+    torch.manual_seed(0)
+    config = model.config
+    mel = torch.rand(1, config.mel.n_mels, 10) - 1
+    codes = torch.randint(0, 2**config.bits, (1, 10 * config.mel.hop_length))
+    with torch.inference_mode():
+        first, second = (voice(mel, codes)[0].log_softmax(-1) for voice in (model, rounded))
+    return f"fp16 moves log-probabilities by {(first - second).abs().max():.1e} at most"
+
+
+def specgrad_class() -> type[Vocoder]:
+    """SpecGrad."""
+    from specgrad import SpecGrad
+
+    return SpecGrad
+
+
+def specgrad_copies(model: Any, wav: np.ndarray, arguments: argparse.Namespace) -> Copies:
+    """A system for each of --steps."""
+    from specgrad.infer import copy
+
+    return {
+        f"specgrad, {steps} step{'s' if steps > 1 else ''}": copy(model, wav, model.sample_rate, steps=steps, seed=0)
+        for steps in arguments.steps
+    }
+
+
+def specgrad_figures(model: Any, wavs: list[np.ndarray]) -> dict[str, list[float]]:
+    """None that compares across runs: its loss depends on the prior."""
+    return {}
+
+
+def specgrad_change(model: Any, rounded: Any) -> str:
+    """The ratio of a copy to what rounding changes in it, in dB, on a mel of noise."""
+    import torch
+
+    from vocoder_core.mel import log_mel
+
+    config = model.config.mel
+    noise = 0.1 * torch.randn(config.hop_length * 60, generator=torch.Generator().manual_seed(0))
+    first, second = (voice.synthesize(log_mel(noise, config)[None], seed=0) for voice in (model, rounded))
+    ratio = 10 * torch.log10(first.square().sum() / (first - second).square().sum().clamp(min=1e-20))
+    return f"fp16 adds noise {ratio:.0f} dB below the copy"
+
+
+VOICES = {
+    "rnnms": Voice(rnnms_class, rnnms_copies, rnnms_figures, rnnms_change, PACKAGES / "rnnms/src/rnnms/weights"),
+    "specgrad": Voice(
+        specgrad_class, specgrad_copies, specgrad_figures, specgrad_change, PACKAGES / "specgrad/src/specgrad/weights"
+    ),
+}
