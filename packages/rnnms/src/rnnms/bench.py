@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 from vocoder_core import cli, timing
 
 if TYPE_CHECKING:
-
     from .model import RNNMS, Backend
     from .settings import Settings
 

@@ -8,21 +8,22 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     import torch
 
+Key = TypeVar("Key")
 Run = Callable[[], float]  # does some work, returns how much: samples made or trained on, seconds of audio
 
 
-def in_turn(runs: dict[str, Run], rounds: int, cpu_time: bool = False) -> dict[str, list[float]]:
+def in_turn(runs: dict[Key, Run], rounds: int, cpu_time: bool = False) -> dict[Key, list[float]]:
     """Work per second of each run, `rounds` times: first round of all, then second of all, and so on.
 
     cpu_time: seconds this process computed, not those that passed; the honest clock of one thread on a busy machine.
     """
     clock = time.process_time if cpu_time else time.perf_counter
-    rates: dict[str, list[float]] = {name: [] for name in runs}
+    rates: dict[Key, list[float]] = {name: [] for name in runs}
     for _ in range(rounds):
         for name, run in runs.items():
             begin = clock()

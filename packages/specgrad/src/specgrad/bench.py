@@ -1,0 +1,145 @@
+"""specgrad-bench: how fast this machine makes speech with SpecGrad, and with --train how fast it trains it.
+
+Every number of steps and of threads is run several times, in turn, so that whatever else the machine does meets all
+alike; the table gives the median and the range. Synthesis is timed whole: filter, noise, every step, the wave.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vocoder_core import cli, timing
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from .model import SpecGrad
+    from .settings import Settings
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="specgrad-bench", description="Speed of synthesis (and of training).")
+    parser.add_argument("--checkpoint", type=Path, help="measure this folder's network instead of --config's")
+    parser.add_argument("--steps", type=int, nargs="+", default=[1, 2, 4, 6], help="of the sampler (default 1 2 4 6)")
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="CPU threads (default 1 2)")
+    parser.add_argument("--seconds", type=float, default=5.0, help="of audio in each run (default 5)")
+    parser.add_argument("--rounds", type=int, default=5, help="runs of each (default 5)")
+    parser.add_argument("--batch", type=int, default=1, help="utterances side by side (default 1)")
+    parser.add_argument("--cpu-time", action="store_true", help="count seconds of all cores, on a busy machine")
+    parser.add_argument("--train", action="store_true", help="also measure training steps, at train.batch_size")
+    cli.add_settings_arguments(parser)
+    cli.add_device_argument(parser)
+    return cli.run(parser, _bench, argv)
+
+
+def _bench(arguments: argparse.Namespace) -> None:
+    from .model import SpecGrad
+    from .settings import Settings
+
+    for name in ("steps", "threads", "seconds", "rounds", "batch"):
+        given = getattr(arguments, name)
+        if not min(given if isinstance(given, list) else [given]) > 0:
+            raise ValueError(f"--{name} is {given}; expected more than 0")
+    device = cli.device(arguments.device)
+    settings = cli.settings(Settings, arguments, "specgrad")
+    model = SpecGrad.from_pretrained(arguments.checkpoint) if arguments.checkpoint else SpecGrad(settings.model)
+    model = model.to(device).eval()
+    name = arguments.checkpoint or arguments.config
+    threads = list(dict.fromkeys(arguments.threads)) if device.type == "cpu" else arguments.threads[:1]
+    print(f"{name}: {timing.parameters(model):,} parameters, {timing.machine(device).rsplit(',', 1)[0]}\n")
+    runs = {
+        (steps, count): synthesis(model, steps, arguments.batch, arguments.seconds, count)
+        for count in threads
+        for steps in dict.fromkeys(arguments.steps)
+    }
+    print(synthesis_table(timing.in_turn(runs, arguments.rounds, arguments.cpu_time)))
+    if arguments.train:
+        trained = {count: training(model, settings, count) for count in threads}
+        size = settings.train.batch_size, settings.crop.frames * model.config.mel.hop_length
+        print(f"\nTraining step (forward, backward, AdamW), {size[0]} x {size[1]} samples\n")
+        rates = timing.in_turn(trained, arguments.rounds, arguments.cpu_time)
+        print(training_table(rates, size[0] * size[1] / model.sample_rate))
+
+
+def synthesis(model: SpecGrad, steps: int, batch: int, seconds: float, threads: int) -> timing.Run:
+    """A run that makes `batch` times about that many seconds of audio, and returns how many. One is done here."""
+    import torch
+
+    frames = max(1, round(seconds * model.sample_rate / model.config.mel.hop_length))
+    mel = mel_of_noise(model, batch, frames)
+
+    def run() -> float:
+        torch.set_num_threads(threads)
+        return model.synthesize(mel, steps=steps, seed=0).cpu().numel() / model.sample_rate
+
+    run()
+    return run
+
+
+def training(model: SpecGrad, settings: Settings, threads: int) -> timing.Run:
+    """A run of one step as `specgrad-train` does it, on noise; returns its seconds of audio. One is done here."""
+    import torch
+
+    from .batches import Batch
+    from .train import Loss
+
+    size, frames = settings.train.batch_size, settings.crop.frames
+    mel = mel_of_noise(model, size, frames)
+    wav = 0.1 * torch.randn(size, frames * model.config.mel.hop_length, device=mel.device)
+    batch = Batch(mel, wav, torch.randn_like(wav), (torch.arange(size, device=mel.device) + 0.5) / size)
+    optimizer = torch.optim.AdamW(model.parameters(), settings.train.lr)
+    loss = Loss()
+
+    def run() -> float:
+        torch.set_num_threads(threads)
+        optimizer.zero_grad(set_to_none=True)
+        value = loss(model, batch)["loss"]
+        value.backward()
+        optimizer.step()
+        value.item()  # on CUDA: waits for the step to end
+        return wav.numel() / model.sample_rate
+
+    run()
+    return run
+
+
+def mel_of_noise(model: SpecGrad, batch: int, frames: int) -> Tensor:
+    """The log-mel (B, M, F) of white noise in the model's dialect, on its device: the content changes no speed."""
+    import torch
+
+    from vocoder_core.mel import log_mel
+
+    noise = torch.randn(batch, frames * model.config.mel.hop_length, generator=torch.Generator().manual_seed(0))
+    return log_mel(0.1 * noise, model.config.mel).to(model.mel_mean.device)
+
+
+def synthesis_table(rates: dict[tuple[int, int], list[float]]) -> str:
+    """Markdown; rates: (steps, threads) -> seconds of audio per second."""
+    lines = ["| steps | threads | RTF, median (range) | x real time |", "|---:|---:|---:|---:|"]
+    for (steps, threads), values in rates.items():
+        lines.append(f"| {steps} | {threads} | {rtf(values)} | {statistics.median(values):.3g} |")
+    return "\n".join(lines)
+
+
+def training_table(rates: dict[int, list[float]], seconds: float) -> str:
+    """Markdown; rates: threads -> seconds of audio trained on per second; `seconds` of audio in a step."""
+    lines = ["| threads | steps/s | seconds of audio/s, median (range) |", "|---:|---:|---:|"]
+    for threads, values in rates.items():
+        middle = statistics.median(values)
+        lines.append(f"| {threads} | {middle / seconds:.3g} | {middle:.3g} ({min(values):.3g} - {max(values):.3g}) |")
+    return "\n".join(lines)
+
+
+def rtf(rates: Sequence[float]) -> str:
+    """Seconds of computing per second of audio: median (lowest - highest)."""
+    seconds = sorted(1 / rate for rate in rates)
+    return f"{statistics.median(seconds):.3g} ({seconds[0]:.3g} - {seconds[-1]:.3g})"
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

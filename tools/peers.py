@@ -1,0 +1,162 @@
+"""Public vocoders beside which tools/bench_specgrad.py times ours: how each is installed, loaded and run.
+
+They are installed apart from everything else, by hand, below one folder; nothing of them is part of this repository.
+Weights are random: speed does not depend on them. Each runs as its authors' inference does, at its default size;
+weight normalisation is folded where the authors fold it. Of a diffusion vocoder only the network is run, once, and the
+seconds are multiplied by its steps: all 50 would take minutes, and what its sampler adds to a step is under 1 %.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+import json
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import torch
+
+from vocoder_core import timing
+
+GIT = "git clone --depth 1 https://github.com/"
+PIP = "pip install --no-deps"
+# what the peers' files import at their head and do not need here; of torchaudio a broken one is often installed
+UNUSED = ("torchaudio", "torchaudio.functional", "torchaudio.functional.functional", "encodec", "huggingface_hub")
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A peer's network on this machine."""
+
+    parameters: int
+    run: Callable[[float], float]  # makes about that many seconds of audio; returns how many it made
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A row of the table."""
+
+    name: str
+    folder: str  # below the peers' folder
+    source: str  # with the folder's path behind it, the command that puts it there
+    load: Callable[[Path], Loaded]
+    steps: tuple[int, ...] = ()  # of the diffusion samplers the network is used in; its run is one of them
+
+
+def load(folder: Path) -> tuple[list[tuple[Peer, Loaded]], list[str]]:
+    """The peers that are there, and a sentence for each that is not."""
+    found, absent = [], []
+    for peer in PEERS:
+        place = folder / peer.folder
+        if not place.is_dir():
+            absent.append(f"{peer.name}: left out; to have it: {peer.source} {place}")
+            continue
+        try:
+            found.append((peer, peer.load(place)))
+        except Exception as error:  # other people's code
+            absent.append(f"{peer.name}: left out, as {place} cannot be used ({type(error).__name__}: {error})")
+    return found, absent
+
+
+def priorgrad(folder: Path) -> Loaded:
+    """PriorGrad as published for LJSpeech: 30 layers of 64 channels, 80 mels, hop 256, 22.05 kHz."""
+    with importing_from(folder / "PriorGrad-vocoder"):
+        params = importlib.import_module("params").params
+        network = importlib.import_module("model").PriorGrad(params).eval()
+
+    def run(seconds: float) -> float:
+        frames = round(seconds * params.sample_rate / params.hop_samples)
+        noise, mel = torch.randn(1, frames * params.hop_samples), torch.randn(1, params.n_mels, frames)
+        with torch.no_grad():
+            return network(noise, mel, torch.tensor([3.5])).numel() / params.sample_rate
+
+    return Loaded(timing.parameters(network), run)
+
+
+def wavegrad(folder: Path) -> Loaded:
+    """lmnt's WaveGrad: 128 mels, hop 300, at the paper's 24 kHz."""
+    with importing_from(folder):
+        params = importlib.import_module("wavegrad.params").params
+        network = importlib.import_module("wavegrad.model").WaveGrad(params).eval()
+
+    def run(seconds: float) -> float:
+        frames = round(seconds * 24_000 / params.hop_samples)
+        noise, mel = torch.randn(1, frames * params.hop_samples), torch.randn(1, 128, frames)
+        with torch.no_grad():
+            return network(noise, mel, torch.tensor([0.5])).numel() / 24_000
+
+    return Loaded(timing.parameters(network), run)
+
+
+def vocos(folder: Path) -> Loaded:
+    """Vocos as published for mels at 24 kHz: 8 ConvNeXt blocks of 512 channels, 100 mels, hop 256."""
+    with importing_from(folder):
+        package = ModuleType("vocos")  # its own __init__ imports what only its features need
+        package.__path__ = [str(folder / "vocos")]
+        sys.modules["vocos"] = package
+        backbone = importlib.import_module("vocos.models").VocosBackbone(100, 512, 1536, 8)
+        head = importlib.import_module("vocos.heads").ISTFTHead(512, 1024, 256, padding="center")
+    network = torch.nn.Sequential(backbone, head).eval()
+
+    def run(seconds: float) -> float:
+        with torch.inference_mode():
+            return network(torch.randn(1, 100, round(seconds * 24_000 / 256))).numel() / 24_000
+
+    return Loaded(timing.parameters(network), run)
+
+
+def hifigan(folder: Path) -> Loaded:
+    """HiFi-GAN V1: 80 mels, hop 256, 22.05 kHz."""
+    settings = SimpleNamespace(**json.loads((folder / "config_v1.json").read_text(encoding="utf-8")))
+    with importing_from(folder):
+        network = importlib.import_module("models").Generator(settings).eval()
+        network.remove_weight_norm()
+
+    def run(seconds: float) -> float:
+        with torch.no_grad():
+            mel = torch.randn(1, settings.num_mels, round(seconds * settings.sampling_rate / settings.hop_size))
+            return network(mel).numel() / settings.sampling_rate
+
+    return Loaded(timing.parameters(network), run)
+
+
+@contextlib.contextmanager
+def importing_from(folder: Path) -> Iterator[None]:
+    """While entered, modules come from `folder` first, what they import in vain exists, and their prints are unheard.
+
+    What was loaded is forgotten afterwards: two peers have a module named `model`.
+    """
+    before = dict(sys.modules)
+    sys.path.insert(0, str(folder))
+    sys.modules.update({name: _unused(name) for name in UNUSED})
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        sys.path.remove(str(folder))
+        for name, module in list(sys.modules.items()):
+            place = getattr(module, "__file__", None) or next(iter(getattr(module, "__path__", ())), "")
+            if name in UNUSED or (name not in before and str(folder) in str(place)):
+                del sys.modules[name]
+        sys.modules.update({name: before[name] for name in UNUSED if name in before})
+
+
+def _unused(name: str) -> ModuleType:
+    """A module that has every name, each None."""
+    module = ModuleType(name)
+    values: dict[str, Any] = {"__getattr__": lambda _: None, "__path__": []}
+    module.__dict__.update(values)
+    return module
+
+
+PEERS = (
+    Peer("PriorGrad", "NeuralSpeech", f"{GIT}microsoft/NeuralSpeech", priorgrad, steps=(6, 50)),
+    Peer("WaveGrad (lmnt)", "wavegrad", f"{PIP} wavegrad==0.1.5 --target", wavegrad, steps=(6,)),
+    Peer("Vocos", "vocos", f"{PIP} vocos==0.1.0 --target", vocos),
+    Peer("HiFi-GAN V1", "hifi-gan", f"{GIT}jik876/hifi-gan", hifigan),
+)
