@@ -1,6 +1,6 @@
 """Table of the filters that can shape SpecGrad's noise, measured on real speech: what its README shows.
 
-    python tools/measure_filters.py [SPEECH] [--presets asr16,specgrad24] [--clips 6]
+    python tools/measure_filters.py [SPEECH] [--presets asr16,specgrad24] [--clips 4]
 
 Whitening: standard deviation over time and frequency of |speech| / E|noise| in dB; noise of exactly the speech's
 spectrum would give 5.6, the Rayleigh distribution's. Slope: of the noise's spectrum over the speech's, both in dB and
@@ -19,13 +19,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from specgrad.shaping import ShapingConfig
     from torch import Tensor
+
+    from specgrad.shaping import ShapingConfig
     from vocoder_core.mel import MelConfig
 
 HEARD = 7000.0  # Hz
 DRAWS = 8  # of noise, to estimate E|noise|
 COLUMNS = ("whitening dB", "slope", "noise / speech dB", "round trip dB", "loss", "range of M dB")
+DIGITS = (1, 2, 1, 1, 2, 0)
 
 
 def main() -> None:
@@ -33,7 +35,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("speech", type=Path, nargs="?", default=Path("shared-audio"), help="folder of recordings")
     parser.add_argument("--presets", default="asr16,specgrad24", help="front ends, comma-separated")
-    parser.add_argument("--clips", type=int, default=6, help="recordings, evenly spread over the sorted list")
+    parser.add_argument("--clips", type=int, default=4, help="recordings, evenly spread over the sorted list (4)")
     arguments = parser.parse_args()
 
     from vocoder_core.mel_presets import PRESETS
@@ -45,7 +47,8 @@ def main() -> None:
         clips = [speech(path, PRESETS[name]) for path in paths]
         for label, shaping in filters():
             rows = np.array([measure(wav, mel, PRESETS[name], shaping) for wav, mel in clips])
-            print(f"| {label} | " + " | ".join(f"{value:.{1 + (c in (1, 4))}f}" for c, value in enumerate(rows.mean(0))), "|")
+            cells = [f"{value:.{DIGITS[c]}f}" for c, value in enumerate(rows.mean(axis=0))]
+            print(f"| {label} | {' | '.join(cells)} |", flush=True)
 
 
 def filters() -> Iterator[tuple[str, ShapingConfig]]:
@@ -69,6 +72,7 @@ def filters() -> Iterator[tuple[str, ShapingConfig]]:
 def speech(path: Path, config: MelConfig) -> tuple[Tensor, Tensor]:
     """wav (1, T), its highest sample 0.95, and its mel (1, M, F)."""
     import torch
+
     from vocoder_core.audio import load
     from vocoder_core.mel import log_mel
 
@@ -81,6 +85,7 @@ def speech(path: Path, config: MelConfig) -> tuple[Tensor, Tensor]:
 def measure(wav: Tensor, mel: Tensor, config: MelConfig, shaping: ShapingConfig) -> list[float]:
     """COLUMNS, for one recording."""
     import torch
+
     from specgrad import diffusion
     from specgrad.shaping import envelope, shape, transfer, unshape
     from specgrad.transform import grid_of, stft
