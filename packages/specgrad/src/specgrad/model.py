@@ -1,0 +1,211 @@
+"""SpecGrad: noise shaped like the speech to come, turned into it in a few steps. `synthesize(mel)` gives a wave.
+
+Koizumi et al. 2022, arXiv 2203.16749 (process "diffusion", network "wavegrad" or "diffwave"), and what is the default
+here: shaped noise as the start of a flow, on the frames of an STFT (flow.py, stft.py).
+
+    mel (B, M, F) -> envelope -> filter L;   n white -> L n -> step -> step -> ... -> wav (B, F * hop)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vocoder_core.mel import MelConfig
+from vocoder_core.mel_presets import PRESETS
+from vocoder_core.vocoder import Vocoder
+
+from . import diffusion, flow, schedules
+from .diffusion import DiffusionConfig
+from .diffwave import DiffWave, DiffWaveConfig
+from .flow import FlowConfig
+from .shaping import ShapingConfig, envelope, settled, shape, transfer, window_gain
+from .stft import StftConfig, StftNet
+from .transform import grid_of
+from .wavegrad import WaveGrad, WaveGradConfig
+
+FLOW_STEPS, DIFFUSION_STEPS = 4, 6  # of synthesize, unless asked otherwise
+
+
+@dataclass(frozen=True)
+class SpecGradConfig:
+    """What the vocoder is. The default is the quick one; `configs/paper24.yaml` holds the paper's."""
+
+    mel: MelConfig = PRESETS["asr16"]
+    process: Literal["flow", "diffusion"] = "flow"
+    network: Literal["stft", "diffwave", "wavegrad"] = "stft"
+    # a learned envelope and noise whose frames agree: after equal training PESQ 2.4, of plain shaped noise 1.45
+    shaping: ShapingConfig = field(
+        default_factory=lambda: ShapingConfig(smoothing="learned", phase="zero", iterations=8)
+    )
+    flow: FlowConfig = field(default_factory=FlowConfig)
+    diffusion: DiffusionConfig = field(default_factory=DiffusionConfig)
+    stft: StftConfig = field(default_factory=StftConfig)
+    diffwave: DiffWaveConfig = field(default_factory=DiffWaveConfig)
+    wavegrad: WaveGradConfig = field(default_factory=WaveGradConfig)
+    speaker_size: int = 0  # S, of a speaker vector; 0: none, as a mel says who speaks
+    level_db: float = -0.4455  # dBFS of the highest sample of the recordings it learns from: 0.95
+
+    def __post_init__(self) -> None:
+        if self.shaping.smoothing == "learned" and self.network != "stft":
+            raise ValueError(f"shaping.smoothing is learned, network is {self.network}; only stft learns an envelope")
+        if not -12 <= self.level_db <= 0:
+            raise ValueError(f"level_db is {self.level_db}; expected -12 to 0")
+        if self.speaker_size < 0:
+            raise ValueError(f"speaker_size is {self.speaker_size}; expected 0 or more")
+
+
+@dataclass(frozen=True)
+class Condition:
+    """All that depends on the mel alone, computed once per utterance."""
+
+    network: Any  # what the network's own `condition` gives
+    filters: Tensor  # M (B, K, F) of the noise
+    spectrum: Tensor  # (B, K, F), the mel's amplitudes over the bins: what a flow's errors are weighted by
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One training pass."""
+
+    estimate: Tensor  # (B, T)
+    target: Tensor  # (B, T): the clean wave of a flow, the shaped noise of a diffusion
+    condition: Condition
+    level: Tensor  # (B,) time of the flow, or signal level of the diffusion
+
+
+class SpecGrad(Vocoder):
+    """The vocoder. `SpecGrad.from_pretrained().synthesize(mel)` gives a wave."""
+
+    config_class = SpecGradConfig
+    config: SpecGradConfig
+    mel_mean: Tensor
+    mel_std: Tensor
+
+    def __init__(self, config: SpecGradConfig) -> None:
+        super().__init__(config)
+        self.grid = grid_of(config.mel)
+        networks = {"stft": StftNet, "diffwave": DiffWave, "wavegrad": WaveGrad}
+        self.net = networks[config.network](getattr(config, config.network), config.mel, config.speaker_size)
+        self.register_buffer("mel_mean", torch.zeros(config.mel.n_mels))
+        self.register_buffer("mel_std", torch.ones(config.mel.n_mels))
+
+    def forward(
+        self, mel: Tensor, wav: Tensor, white: Tensor, uniform: Tensor, speaker: Tensor | None = None
+    ) -> Pass:
+        """Training pass: noise is shaped by the mel and mixed into the wave, the network estimates what is asked.
+
+        mel (B, M, F); wav (B, T) clean, T = F * hop_length; white noise (B, T) ~ N(0, 1); uniform (B,) in [0, 1), from
+        which the noise levels are drawn; speaker (B, S) where the model has one. Its `loss` says how wrong it was.
+        """
+        condition = self.condition(mel, speaker)
+        noise = self.prior(white, condition)
+        if self.config.process == "flow":
+            noisy = flow.between(noise, wav, uniform)
+            return Pass(self.estimate(noisy, condition, uniform), wav, condition, uniform)
+        level, told = diffusion.draw_levels(uniform, self.config.diffusion)
+        estimate = self.estimate(diffusion.diffuse(wav, noise, level), condition, told)
+        return Pass(estimate, noise, condition, level)
+
+    def loss(self, made: Pass) -> dict[str, Tensor]:
+        """{"loss": what to minimise, and its parts} of a training pass, computed in fp32."""
+        config = self.config
+        with torch.autocast(made.target.device.type, enabled=False):
+            if config.process == "diffusion":
+                filters = made.condition.filters
+                return {"loss": diffusion.loss(made.target, made.estimate.float(), filters, self.grid, config.diffusion)}
+            spectrum = made.condition.spectrum
+            error = flow.loss(made.target, made.estimate.float(), spectrum, made.level, self.grid, config.flow)
+            if not isinstance(self.net, StftNet):
+                return {"loss": error}
+            distance = self.net.spectrum_loss(made.condition.network, made.target)
+            return {"loss": error + config.flow.spectrum * distance, "flow": error, "spectrum": distance}
+
+    def set_statistics(self, mean: Tensor, std: Tensor) -> None:
+        """Mean and standard deviation (M,) of the training speech's log-mel; they are kept with the weights."""
+        self.mel_mean.copy_(mean)
+        self.mel_std.copy_(std.clamp(min=1e-3))
+
+    def condition(self, mel: Tensor, speaker: Tensor | None = None) -> Condition:
+        """What mels (B, M, F) say, and speakers (B, S) where the model has them."""
+        config = self.config
+        if (speaker is None) != (config.speaker_size == 0):
+            got = "no speaker" if speaker is None else "a speaker"
+            raise ValueError(f"the model got {got}; it was made for speaker vectors of size {config.speaker_size}")
+        normal = (mel - self.mel_mean[:, None]) / self.mel_std[:, None]
+        network = self.net.condition(mel, normal, speaker)
+        with torch.no_grad(), torch.autocast(mel.device.type, enabled=False):
+            raw, shaping = mel.float(), config.shaping
+            if shaping.smoothing == "learned" and shaping.prior == "specgrad":
+                smooth = network.spectrum.detach().exp()
+            else:
+                smooth = envelope(raw, config.mel, shaping)
+            spectrum = envelope(raw, config.mel, ShapingConfig(smoothing="interpolate"))
+            return Condition(network, transfer(smooth, shaping.phase), spectrum)
+
+    @torch.no_grad()
+    def prior(self, white: Tensor, condition: Condition) -> Tensor:
+        """Shaped noise (B, T) of white noise (B, T): in the paper's units, or for a flow as loud as the speech."""
+        config = self.config
+        with torch.autocast(white.device.type, enabled=False):
+            noise = shape(white, condition.filters, self.grid)
+            if config.process == "flow":
+                noise = noise * (config.flow.gamma / window_gain(self.grid))
+            return settled(noise, config.flow.gamma * condition.filters, self.grid, config.shaping.iterations)
+
+    def estimate(self, noisy: Tensor, condition: Condition, level: Tensor) -> Tensor:
+        """noisy (B, T) at levels (B,) -> the clean wave (flow) or the noise in it (diffusion), (B, T)."""
+        if self.config.process == "diffusion":
+            result: Tensor = self.net(noisy, condition.network, level)
+            return result
+        into, past, out = flow.coefficients(level)
+        return past * noisy + out * self.net(into * noisy, condition.network, level)
+
+    @torch.inference_mode()
+    def synthesize(
+        self,
+        mel: Tensor,
+        *,
+        steps: int | None = None,
+        seed: int | Sequence[int] | None = None,
+        schedule: str | Path | Sequence[float] | None = None,
+        speaker: Tensor | None = None,
+        progress: bool = False,
+    ) -> Tensor:
+        """Wave (B, F * hop_length), float32 in [-1, 1], of a mel (B, M, F) (or (F * hop_length,) of one (M, F)).
+
+        steps: of the sampler, more of them cost more (default 4, of a diffusion 6).
+        seed: the same seed gives the same wave, alone or in a batch; a sequence gives each row its own; None: any.
+        schedule: of a diffusion: a name (wg6, pg6, ...), "linear", "even", betas or a YAML file of them.
+        speaker: (B, S), or (S,) of one mel, where the model was made for speaker vectors.
+        """
+        from .generate import generate
+
+        batch = self._checked(mel)
+        betas = None
+        if self.config.process == "diffusion":
+            training = self.config.diffusion.training
+            betas = schedules.choose(schedule, None if schedule is not None and steps is None else steps or DIFFUSION_STEPS, training)
+        elif schedule is not None:
+            raise ValueError("a schedule of betas was given; this model is a flow, which takes a number of steps")
+        who = speaker[None] if speaker is not None and mel.dim() == 2 else speaker
+        wav = generate(self, batch, betas if betas is not None else steps or FLOW_STEPS, seed, who, progress)
+        return wav if mel.dim() == 3 else wav[0]
+
+    def _checked(self, mel: Tensor) -> Tensor:
+        n_mels = self.config.mel.n_mels
+        if mel.dim() not in (2, 3) or mel.shape[-2] != n_mels or not mel.is_floating_point():
+            raise ValueError(
+                f"synthesize got a {mel.dtype} tensor of shape {tuple(mel.shape)}; expected a float mel "
+                f"(B, {n_mels}, F) or ({n_mels}, F)"
+            )
+        if not mel.isfinite().all():
+            raise ValueError("synthesize got a mel with NaN or infinite values; expected finite ones: see log_mel")
+        batch = mel if mel.dim() == 3 else mel[None]
+        return batch.to(next(self.parameters()))
