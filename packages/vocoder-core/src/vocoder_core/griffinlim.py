@@ -47,14 +47,14 @@ def griffin_lim(mel: torch.Tensor, config: MelConfig, iterations: int = 60, seed
     return wav if mel.dim() == 3 else wav[0]
 
 
-def spectrum_of_mel(mel: torch.Tensor, config: MelConfig) -> torch.Tensor:
+def spectrum_of_mel(mel: torch.Tensor, config: MelConfig, updates: int = MEL_UPDATES) -> torch.Tensor:
     """|STFT| (B, n_fft // 2 + 1, F) whose mel is nearest to log-mel (B, M, F); 0 in bins that no filter sees."""
     bands = _mel_amplitude(mel, config)
     filters = torch.from_numpy(filterbank(config)).to(bands)  # (M, bins)
     seen = filters.sum(0)[:, None]  # (bins, 1)
     each = bands / filters.sum(1)[:, None].clamp(min=1e-12)
     spectrum = filters.T @ each / seen.clamp(min=1e-12)  # first guess: bands spread over their bins
-    for _ in range(MEL_UPDATES):
+    for _ in range(updates):
         ratio = bands / (filters @ spectrum).clamp(min=1e-12)
         spectrum = spectrum * (filters.T @ ratio) / seen.clamp(min=1e-12)
     return spectrum ** (1 / config.power)
