@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from vocoder_core.mel import MelConfig
@@ -188,15 +187,19 @@ class SpecGrad(Vocoder):
         from .generate import generate
 
         batch = self._checked(mel)
-        betas = None
-        if self.config.process == "diffusion":
-            training = self.config.diffusion.training
-            betas = schedules.choose(schedule, None if schedule is not None and steps is None else steps or DIFFUSION_STEPS, training)
-        elif schedule is not None:
-            raise ValueError("a schedule of betas was given; this model is a flow, which takes a number of steps")
+        how = self._sampler(steps, schedule)
         who = speaker[None] if speaker is not None and mel.dim() == 2 else speaker
-        wav = generate(self, batch, betas if betas is not None else steps or FLOW_STEPS, seed, who, progress)
+        wav = generate(self, batch, how, seed, who, progress)
         return wav if mel.dim() == 3 else wav[0]
+
+    def _sampler(self, steps: int | None, schedule: str | Path | Sequence[float] | None) -> int | tuple[float, ...]:
+        """The number of a flow's steps, or a diffusion's betas."""
+        if self.config.process == "diffusion":
+            wanted = DIFFUSION_STEPS if steps is None and schedule in (None, "linear", "even") else steps
+            return schedules.choose(schedule, wanted, self.config.diffusion.training)
+        if schedule is not None:
+            raise ValueError(f"schedule is {schedule}; this model is a flow, which takes a number of steps alone")
+        return len(flow.times(FLOW_STEPS if steps is None else steps))
 
     def _checked(self, mel: Tensor) -> Tensor:
         n_mels = self.config.mel.n_mels

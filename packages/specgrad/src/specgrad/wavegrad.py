@@ -54,7 +54,7 @@ class WaveGrad(nn.Module):
 
     def __init__(self, config: WaveGradConfig, mel: MelConfig, speaker_size: int = 0) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.hop_length = config, mel.hop_length
         up = config.strides or five_factors(mel.hop_length)
         if len(up) != 5 or prod(up) != mel.hop_length or min(up) < 1:
             raise ValueError(
@@ -79,6 +79,13 @@ class WaveGrad(nn.Module):
                 nn.init.orthogonal_(weight)
             else:
                 nn.init.zeros_(weight)
+
+    @property
+    def context(self) -> int:
+        """Frames of the mel, on either side, that one estimate depends on, rounded up: kernels over strides above one
+        add up to fewer than 8 (tested); where a first stride is 1 they stand for frames.
+        """
+        return 8 if min(self.config.strides or five_factors(self.hop_length)) > 1 else 64
 
     def condition(self, raw: Tensor, mel: Tensor, speaker: Tensor | None = None) -> WaveGradCondition:
         """mel: log-mel (B, M, F), normalised; speaker (B, S) where the net has one. `raw` is other networks'."""
