@@ -2,9 +2,9 @@
 
     find("LJSpeech-1.1")  ->  [Utterance(id='LJ001-0001', speaker='lj', path=..., text=..., split=None), ...]
 
-Layouts: `table` manifest.tsv or .csv (table.py); `ljspeech`, `vctk`, `arctic`, `libritts` (public_corpora.py);
-`speakers` one folder a speaker, any depth below, files beside them named after the root; `flat` all one speaker; `auto`
-the first of these that fits.
+Layouts: `table` manifest.tsv or .csv (table.py); `lists` train.txt, valid.txt, test.txt (split_lists.py); `ljspeech`,
+`vctk`, `arctic`, `libritts` (public_corpora.py); `speakers` one folder a speaker, any depth below, files beside them
+named after the root; `flat` all one speaker; `auto` the first of these that fits.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import logging
 import os
 from pathlib import Path
 
-from . import public_corpora, table
+from . import public_corpora, split_lists, table
 from .audio import AUDIO_SUFFIXES
 from .utterance import Utterance, audio_files, folders, natural_key, spelled
 
@@ -23,9 +23,10 @@ logger = logging.getLogger(__name__)
 
 __all__ = ["LAYOUTS", "Utterance", "find"]
 
-LAYOUTS = ("auto", "table", "ljspeech", "vctk", "arctic", "libritts", "speakers", "flat")
+LAYOUTS = ("auto", "table", "lists", "ljspeech", "vctk", "arctic", "libritts", "speakers", "flat")
 SHAPES = {  # a look at a folder that says whether it is the root of such a corpus, in the order in which `auto` asks
     "table": table.is_table,
+    "lists": split_lists.is_split_lists,  # before the corpora: lists are added to LJSpeech
     "ljspeech": public_corpora.is_ljspeech,
     "vctk": public_corpora.is_vctk,
     "arctic": public_corpora.is_arctic,
@@ -33,6 +34,7 @@ SHAPES = {  # a look at a folder that says whether it is the root of such a corp
 }
 READERS = {
     "table": table.read,
+    "lists": split_lists.split_lists,
     "ljspeech": public_corpora.ljspeech,
     "vctk": public_corpora.vctk,
     "arctic": public_corpora.arctic,
