@@ -150,7 +150,10 @@ def settled(noise: Tensor, filters: Tensor, grid: Grid, iterations: int) -> Tens
 def fitted(filters: Tensor, grid: Grid, samples: int) -> Tensor:
     """Frames (B, K, F) to the N = F or F + 1 of a grid over that many samples: the last one holds on."""
     missing = grid.frames(samples) - filters.shape[-1]
-    return torch.cat([filters, filters[..., -1:].expand(-1, -1, missing)], dim=-1) if missing else filters
+    if not missing:
+        return filters
+    rows = filters.transpose(1, 2)  # frame after frame in memory, as `stft` has it
+    return torch.cat([rows, rows[:, -1:].expand(-1, missing, -1)], dim=1).transpose(1, 2)
 
 
 def window_gain(grid: Grid) -> float:

@@ -83,12 +83,12 @@ class StftNet(nn.Module):
             x = x + self.speaker_in(speaker)[:, None]
         for block in self.encoder:
             x = block(x)
-        factor = self.refine(x).float().transpose(1, 2)
+        factor = self.refine(x).float()
         with torch.no_grad(), torch.autocast(raw.device.type, enabled=False):
             known = (detailed(raw.float(), self.mel, self.config.updates) + self.config.floor).log()
-        spectrum = known + factor.clamp(-5, 5)
-        return StftCondition(self._at_own_rate(x.transpose(1, 2), raw).transpose(1, 2).contiguous(),
-                             self._envelope(spectrum.detach().exp(), raw), spectrum)
+        spectrum = (known.transpose(1, 2) + factor.clamp(-5, 5)).transpose(1, 2)
+        features = self._at_own_rate(x.transpose(1, 2), raw).transpose(1, 2)
+        return StftCondition(features, self._envelope(spectrum.detach().exp(), raw), spectrum)
 
     def _envelope(self, spectrum: Tensor, raw: Tensor) -> Tensor:
         """E on the network's grid: a window s times shorter gathers s times less amplitude and has every s-th bin."""
@@ -96,7 +96,7 @@ class StftNet(nn.Module):
 
     def _at_own_rate(self, frames: Tensor, raw: Tensor) -> Tensor:
         """(B, D, F) -> (B, D, N): each frame s times, the last one once more where the grid has its end."""
-        repeated = frames.repeat_interleave(self.config.scale, dim=2)
+        repeated = frames.transpose(1, 2).repeat_interleave(self.config.scale, dim=1).transpose(1, 2)
         return fitted(repeated, self.grid, raw.shape[2] * self.mel.hop_length)
 
     def spectrum_loss(self, condition: StftCondition, clean: Tensor) -> Tensor:
@@ -113,13 +113,21 @@ class StftNet(nn.Module):
 
     def forward(self, noisy: Tensor, condition: StftCondition, level: Tensor) -> Tensor:
         """noisy (B, T), level (B,) in [0, 1] -> estimate (B, T)."""
-        spectrum = stft(noisy, self.grid) / condition.envelope
-        x = self.wave_in(torch.cat([spectrum.real, spectrum.imag], dim=1).transpose(1, 2)) + condition.features
+        envelope = condition.envelope.transpose(1, 2)  # (B, N, K)
+        parts = torch.view_as_real(stft(noisy, self.grid).transpose(1, 2) / envelope).flatten(2)  # re, im, re, im ...
+        x = F.linear(parts, _interleaved(self.wave_in.weight.t()).t(), self.wave_in.bias) + condition.features
         told = self.level_in(sinusoids(level))
         for block in self.blocks:
             x = block(x, told)
-        real, imag = self.wave_out(self.norm(x)).float().transpose(1, 2).chunk(2, dim=1)
-        return istft(torch.complex(real, imag) * condition.envelope, self.grid, noisy.shape[-1])
+        weight, bias = _interleaved(self.wave_out.weight), _interleaved(self.wave_out.bias)
+        parts = F.linear(self.norm(x), weight, bias).float().unflatten(2, (-1, 2))
+        estimate = torch.view_as_complex(parts.contiguous()) * envelope
+        return istft(estimate.transpose(1, 2), self.grid, noisy.shape[-1])
+
+
+def _interleaved(rows: Tensor) -> Tensor:
+    """Rows (2K, ...), all real parts before all imaginary ones -> (2K, ...) in the order of complex numbers."""
+    return rows.unflatten(0, (2, -1)).transpose(0, 1).flatten(0, 1)
 
 
 class Block(nn.Module):

@@ -54,7 +54,10 @@ def grid_of(mel: MelConfig, scale: int = 1) -> Grid:
 
 
 def stft(wav: Tensor, grid: Grid) -> Tensor:
-    """wav (B, T), T a multiple of hop_length -> complex spectrum (B, K, N), not normalised, in fp32 or fp64."""
+    """wav (B, T), T a multiple of hop_length -> complex spectrum (B, K, N), not normalised, in fp32 or fp64.
+
+    In memory it lies frame after frame, as the FFT leaves it: operands of the same layout spare whole copies.
+    """
     before, after = _padding(wav.shape[-1], grid)
     frames = F.pad(wav, (before, after)).unfold(-1, grid.win_length, grid.hop_length)  # (B, N, win)
     return torch.fft.rfft(_widened(frames * _window(grid, wav), grid)).transpose(1, 2)
@@ -65,11 +68,10 @@ def istft(spectrum: Tensor, grid: Grid, length: int) -> Tensor:
     frames = torch.fft.irfft(spectrum.transpose(1, 2), n=grid.n_fft)
     side = (grid.n_fft - grid.win_length) // 2
     window = _window(grid, frames)
-    frames = frames[..., side : side + grid.win_length] * window
-    weights = window.square().expand(1, *frames.shape[1:])
+    total = _overlap_add(frames[..., side : side + grid.win_length] * window, grid.hop_length)
     before, _ = _padding(length, grid)
-    total = _overlap_add(torch.cat([frames, weights]), grid.hop_length)[:, before : before + length]
-    return total[:-1] / total[-1:].clamp(min=1e-11)
+    span = slice(before, before + length)
+    return total[:, span] / _overlapping(window.square(), frames.shape[1], grid.hop_length)[span].clamp(min=1e-11)
 
 
 def _padding(length: int, grid: Grid) -> tuple[int, int]:
@@ -93,11 +95,22 @@ def _widened(frames: Tensor, grid: Grid) -> Tensor:
 def _overlap_add(frames: Tensor, hop: int) -> Tensor:
     """Frames (B, N, W) placed hop apart and summed: (B, (N - 1) hop + W), or up to hop - 1 zeros more.
 
-    A frame is W / hop pieces of a hop each; piece p of all frames is one shifted wave.
+    A frame is W / hop pieces of a hop each; piece p of all frames is one wave, p hops late.
     """
     batch, count, width = frames.shape
     pieces = -(-width // hop)
-    parts = F.pad(frames, (0, pieces * hop - width)).view(batch, count, pieces, hop)
-    total = sum(F.pad(parts[:, :, p], (0, 0, p, pieces - 1 - p)) for p in range(pieces))
-    assert isinstance(total, Tensor), "no window is without a piece"
-    return total.reshape(batch, -1)
+    parts = F.pad(frames, (0, pieces * hop - width)) if width % hop else frames
+    parts = parts.view(batch, count, pieces, hop)
+    total = frames.new_zeros(batch, count + pieces - 1, hop)
+    for p in range(pieces):
+        total[:, p : p + count] += parts[:, :, p]
+    return total.view(batch, -1)
+
+
+def _overlapping(window: Tensor, count: int, hop: int) -> Tensor:
+    """`_overlap_add` of `count` times the same window (W,), without the frames: sums over the pieces that meet."""
+    pieces = -(-len(window) // hop)
+    parts = F.pad(window, (0, pieces * hop - len(window))).view(pieces, hop)
+    sums = torch.cat([parts.new_zeros(1, hop), parts.cumsum(0)])
+    row = torch.arange(count + pieces - 1, device=window.device)
+    return (sums[(row + 1).clamp(max=pieces)] - sums[(row - count + 1).clamp(min=0)]).view(-1)
