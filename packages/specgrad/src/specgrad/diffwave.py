@@ -58,7 +58,7 @@ class DiffWave(nn.Module):
 
     def __init__(self, config: DiffWaveConfig, mel: MelConfig, speaker_size: int = 0) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.hop_length = config, mel.hop_length
         strides = config.strides or two_factors(mel.hop_length)
         if prod(strides) != mel.hop_length or min(strides) < 2:
             raise ValueError(
@@ -78,6 +78,12 @@ class DiffWave(nn.Module):
             if isinstance(module, nn.Conv1d):
                 nn.init.kaiming_normal_(module.weight)
         nn.init.zeros_(self.output_projection.weight)
+
+    @property
+    def context(self) -> int:
+        """Frames of the mel, on either side, that one estimate depends on: dilations, and two of the upsampler."""
+        reach = sum(layer.dilated_conv.dilation[0] for layer in self.residual_layers)
+        return -(-reach // self.hop_length) + 2
 
     def condition(self, raw: Tensor, mel: Tensor, speaker: Tensor | None = None) -> DiffWaveCondition:
         """mel: log-mel (B, M, F), normalised; speaker (B, S) where the net has one. `raw` is other networks'."""
@@ -132,12 +138,12 @@ class LevelEmbedding(nn.Module):
 
     def forward(self, level: Tensor) -> Tensor:
         """level (B,): steps, a fraction between two interpolating their rows; or, without a table, in [0, 1]."""
+        level = level.to(self.projection1.weight.dtype)
         if len(self.table):
-            step = level.float()
-            below, above = self.table[step.floor().long()], self.table[step.ceil().long()]
-            waves = below + (above - below) * (step - step.floor())[:, None]
+            below, above = self.table[level.floor().long()], self.table[level.ceil().long()]
+            waves = below + (above - below) * (level - level.floor())[:, None]
         else:
-            waves = sinusoids(level.float())
+            waves = sinusoids(level)
         told: Tensor = F.silu(self.projection2(F.silu(self.projection1(waves))))
         return told
 
