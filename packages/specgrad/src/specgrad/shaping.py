@@ -32,19 +32,22 @@ LOWEST = 1e-5  # amplitude under which a bin counts as empty
 class ShapingConfig:
     """How noise gets the spectrum of the speech to come. Defaults are the paper's, at its 24 kHz front end."""
 
-    prior: Literal["specgrad", "priorgrad", "white"] = "specgrad"
-    smoothing: Literal["cepstrum", "power", "interpolate", "none", "learned"] = "cepstrum"  # learned: see StftNet
+    prior: Literal["specgrad", "priorgrad", "energy", "white"] = "specgrad"  # energy: PriorGrad's own public weights
+    smoothing: Literal["cepstrum", "power", "interpolate", "none", "learned", "onesided"] = "cepstrum"  # see StftNet
     lifter: int = 24  # cepstral coefficients kept beside c0: 1 ms of 24 kHz, above which harmonics would show
     power_width: float = 8.0  # "power": standard deviation of the Gaussian over bins
     floor: float = 0.01  # added to E: -66 dBFS of white noise keeps L^-1 tame
     phase: Literal["minimum", "zero"] = "minimum"
     noise_gain_db: float = 0.0  # 0: the paper's units, where noise is some 11 dB above the speech
+    energies: tuple[float, float] = (0.03, 4.0)  # "energy": of frames whose noise has deviation 0 (then `floor`) and 1
     iterations: int = 0  # of Griffin-Lim on the noise: its frames agree with each other and with |M|. Paper: none
 
     def __post_init__(self) -> None:
         for name in ("lifter", "power_width", "floor"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"shaping.{name} is {getattr(self, name)}; expected more than 0")
+        if not self.energies[0] < self.energies[1]:
+            raise ValueError(f"shaping.energies is {list(self.energies)}; expected the lower one first")
         if self.iterations < 0:
             raise ValueError(f"shaping.iterations is {self.iterations}; expected 0 or more")
 
@@ -56,6 +59,12 @@ def envelope(mel: Tensor, config: MelConfig, shaping: ShapingConfig) -> Tensor:
     elif shaping.prior == "priorgrad":
         power = interpolated(mel, config).square().mean(1, keepdim=True)
         smooth = power.sqrt().expand(-1, config.n_fft // 2 + 1, -1) + shaping.floor
+    elif shaping.prior == "energy":
+        low, high = shaping.energies
+        loud = bands(mel, config).sum(1, keepdim=True).sqrt().clamp(max=high)
+        smooth = ((loud - low) / (high - low)).clamp(min=shaping.floor).expand(-1, config.n_fft // 2 + 1, -1)
+    elif shaping.smoothing == "onesided":
+        smooth = liftered_onesided(amplitude(mel, config), shaping.lifter) + shaping.floor
     elif shaping.smoothing == "cepstrum":
         smooth = liftered(amplitude(mel, config), shaping.lifter) + shaping.floor
     elif shaping.smoothing == "power":
@@ -104,10 +113,19 @@ def liftered(spectrum: Tensor, lifter: int) -> Tensor:
     return torch.fft.rfft(cepstrum, dim=1).real.exp()
 
 
+def liftered_onesided(spectrum: Tensor, lifter: int) -> Tensor:
+    """As Teysir-B/SpecGrad smooths (B, K, F), for weights trained there: half a cepstrum of half a spectrum."""
+    cepstrum = torch.fft.ifft(spectrum.log(), dim=1)
+    cepstrum[:, lifter:] = 0
+    return torch.fft.fft(cepstrum, dim=1).real.exp()
+
+
 def blurred(spectrum: Tensor, width: float) -> Tensor:
     """(B, K, F) smoothed over frequency by a Gaussian of `width` bins, mirrored at both ends."""
     reach = int(4 * width + 0.5)
-    taps = torch.exp(-0.5 * (torch.arange(-reach, reach + 1, dtype=spectrum.dtype, device=spectrum.device) / width) ** 2)
+    taps = torch.exp(
+        -0.5 * (torch.arange(-reach, reach + 1, dtype=spectrum.dtype, device=spectrum.device) / width) ** 2
+    )
     count = spectrum.shape[1]
     at = torch.arange(-reach, count + reach, device=spectrum.device) % (2 * (count - 1))
     mirrored = spectrum[:, torch.where(at < count, at, 2 * (count - 1) - at)]
@@ -141,9 +159,12 @@ def settled(noise: Tensor, filters: Tensor, grid: Grid, iterations: int) -> Tens
     wav, last = noise, None
     for _ in range(iterations):
         spectrum = stft(wav, grid)
-        ahead = spectrum if last is None else spectrum + MOMENTUM * (spectrum - last)
+        ahead = spectrum if last is None else torch.lerp(last, spectrum, 1 + MOMENTUM)
         last = spectrum
-        wav = istft(magnitude * ahead / (ahead.abs() + 1e-9), grid, noise.shape[-1])
+        parts = torch.view_as_real(ahead)  # three times quicker than abs and complex products
+        power = parts[..., 0] * parts[..., 0] + parts[..., 1] * parts[..., 1]
+        unit = parts * (magnitude * (power + 1e-18).rsqrt())[..., None]
+        wav = istft(torch.view_as_complex(unit), grid, noise.shape[-1])
     return wav
 
 
