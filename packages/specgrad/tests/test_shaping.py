@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +20,8 @@ from specgrad.shaping import (
     fitted,
     interpolated,
     liftered,
+    liftered_onesided,
+    settled,
     shape,
     transfer,
     unshape,
@@ -142,6 +145,27 @@ def test_power_smoothing_is_scipys_gaussian(width: float) -> None:
     spectrum = np.random.default_rng(0).exponential(size=(2, 129, 5))
     expected = ndimage.gaussian_filter1d(spectrum, width, axis=1, mode="mirror", truncate=4.0)
     assert np.abs(blurred(torch.from_numpy(spectrum), width).numpy() - expected).max() < 1e-12
+
+
+def test_the_one_sided_smoothing_is_the_public_ports(speech: Speech) -> None:
+    """Teysir-B's, for weights trained there: the transform of half a log spectrum, its first 24 values kept."""
+    spectrum = np.exp(np.random.default_rng(0).normal(0, 2, (1, 129, 3)))
+    cepstrum = np.fft.ifft(np.log(spectrum), axis=1)
+    cepstrum[:, 24:] = 0
+    expected = np.exp(np.fft.fft(cepstrum, axis=1).real)
+    assert np.allclose(liftered_onesided(torch.from_numpy(spectrum), 24).numpy(), expected, rtol=1e-12)
+
+
+def test_the_energy_prior_is_the_one_of_priorgrads_public_weights(speech: Speech) -> None:
+    """sigma = max((min(sqrt(sum exp c), 4) - least) / (4 - least), 0.1), the same at all frequencies."""
+    config = PRESETS["hifi22"]
+    mel = log_mel(speech(config, frames=60), config)
+    mel[..., 20:40] -= 6  # a pause
+    mel[..., 40:] += 1  # a shout
+    energy = np.minimum(np.sqrt(np.exp(mel[0].numpy()).sum(0)), 4.0)
+    expected = np.maximum((energy - 0.03) / (4.0 - 0.03), 0.1)
+    found = envelope(mel, config, replace(PAPER, prior="energy", floor=0.1, energies=(0.03, 4.0)))[0].numpy()
+    assert np.abs(found - expected).max() < 1e-9 and 0.1 == expected.min() and expected.max() == 1
 
 
 def test_the_prior_of_priorgrad_has_each_frames_energy_and_no_spectrum(speech: Speech) -> None:
@@ -299,6 +323,31 @@ def test_the_inverse_is_nearly_one(name: str, least: float, phase: str, speech: 
     assert abs(float((again * noise).mean() / noise.square().mean()) - 1) < 0.3
 
 
+def test_settled_noise_is_fast_griffin_lim_with_scipy(speech: Speech) -> None:
+    """Perraudin et al. 2013: magnitudes put back, phases of c_n + 0.99 (c_n - c_{n-1})."""
+    config, grid = PRESETS["asr16"], grid_of(PRESETS["asr16"])
+    filters = envelope(log_mel(speech(config, frames=20), config), config, PAPER)
+    noise = white(20 * 256)
+    kinds = {"nperseg": 1024, "noverlap": 768, "window": "hann"}
+    magnitude = np.concatenate([filters[0].numpy(), filters[0, :, -1:].numpy()], axis=1)
+    unit = signal.get_window("hann", 1024).sum()  # scipy's STFT is divided by it
+    wav, last = noise[0].numpy(), None
+    for _ in range(4):
+        spectrum = signal.stft(wav, **kinds, boundary="zeros", padded=False)[2] * unit
+        ahead = spectrum if last is None else spectrum + 0.99 * (spectrum - last)
+        last = spectrum
+        wav = signal.istft(magnitude * np.exp(1j * np.angle(ahead)) / unit, **kinds, boundary=True)[1]
+    found = settled(noise, filters, grid, 4)[0].numpy()
+    assert np.abs(found - wav).max() < 1e-8 * np.abs(wav).max()
+    assert settled(noise, filters, grid, 0) is noise
+
+    def off(x: np.ndarray) -> float:
+        own = np.abs(signal.stft(x, **kinds, boundary="zeros", padded=False)[2] * unit)
+        return float(np.linalg.norm(own - magnitude) / np.linalg.norm(magnitude))
+
+    assert off(found) < 0.7 * off(shape(noise, filters, grid)[0].numpy() / window_gain(grid))
+
+
 def test_single_precision_is_enough(speech: Speech) -> None:
     config, grid = PRESETS["asr16"], grid_of(PRESETS["asr16"])
     mel, noise = log_mel(speech(config), config), white(100 * 256)
@@ -308,7 +357,10 @@ def test_single_precision_is_enough(speech: Speech) -> None:
     assert decibel(exact, single - exact) > 80
 
 
-@pytest.mark.parametrize("wrong", [{"lifter": 0}, {"floor": 0.0}, {"power_width": -1.0}])
-def test_settings_that_cannot_be_are_refused(wrong: dict[str, float]) -> None:
+WRONG = [{"lifter": 0}, {"floor": 0.0}, {"power_width": -1.0}, {"energies": (4.0, 4.0)}, {"iterations": -1}]
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_settings_that_cannot_be_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=f"shaping.{next(iter(wrong))} is"):
         ShapingConfig(**wrong)

@@ -95,9 +95,7 @@ class SpecGrad(Vocoder):
         self.register_buffer("mel_mean", torch.zeros(config.mel.n_mels))
         self.register_buffer("mel_std", torch.ones(config.mel.n_mels))
 
-    def forward(
-        self, mel: Tensor, wav: Tensor, white: Tensor, uniform: Tensor, speaker: Tensor | None = None
-    ) -> Pass:
+    def forward(self, mel: Tensor, wav: Tensor, white: Tensor, uniform: Tensor, speaker: Tensor | None = None) -> Pass:
         """Training pass: noise is shaped by the mel and mixed into the wave, the network estimates what is asked.
 
         mel (B, M, F); wav (B, T) clean, T = F * hop_length; white noise (B, T) ~ N(0, 1); uniform (B,) in [0, 1), from
@@ -118,7 +116,9 @@ class SpecGrad(Vocoder):
         with torch.autocast(made.target.device.type, enabled=False):
             if config.process == "diffusion":
                 filters = made.condition.filters
-                return {"loss": diffusion.loss(made.target, made.estimate.float(), filters, self.grid, config.diffusion)}
+                return {
+                    "loss": diffusion.loss(made.target, made.estimate.float(), filters, self.grid, config.diffusion)
+                }
             spectrum = made.condition.spectrum
             error = flow.loss(made.target, made.estimate.float(), spectrum, made.level, self.grid, config.flow)
             if not isinstance(self.net, StftNet):
@@ -153,10 +153,10 @@ class SpecGrad(Vocoder):
         """Shaped noise (B, T) of white noise (B, T): in the paper's units, or for a flow as loud as the speech."""
         config = self.config
         with torch.autocast(white.device.type, enabled=False):
-            noise = shape(white, condition.filters, self.grid)
-            if config.process == "flow":
-                noise = noise * (config.flow.gamma / window_gain(self.grid))
-            return settled(noise, config.flow.gamma * condition.filters, self.grid, config.shaping.iterations)
+            gain = config.flow.gamma / window_gain(self.grid) if config.process == "flow" else 1.0
+            noise = gain * shape(white, condition.filters, self.grid)
+            loud = gain * window_gain(self.grid) * condition.filters  # |M| as the noise's own STFT has it
+            return settled(noise, loud, self.grid, config.shaping.iterations)
 
     def estimate(self, noisy: Tensor, condition: Condition, level: Tensor) -> Tensor:
         """noisy (B, T) at levels (B,) -> the clean wave (flow) or the noise in it (diffusion), (B, T)."""
