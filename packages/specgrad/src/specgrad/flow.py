@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -28,6 +29,7 @@ class FlowConfig:
 
     gamma: float = 1.0  # amplitude of the noise relative to the speech's own
     power: float = 0.5  # errors are divided by E^power: 0.5 as Flow2GAN, 1 is SpecGrad's Sigma^-1
+    frequency: Literal["hertz", "mel"] = "mel"  # errors count by the mel as ears do, or alike from 0 to 8 kHz
     spectrum: float = 0.2  # weight of the learned envelope's own loss
     nearest: float = 0.1  # 1 - t is not taken smaller when errors are weighted by 1 / (1 - t)^2
 
@@ -50,16 +52,26 @@ def coefficients(time: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return variance.rsqrt(), t / variance, (1 - t) * variance.rsqrt()
 
 
-def loss(clean: Tensor, estimate: Tensor, envelope: Tensor, time: Tensor, grid: Grid, config: FlowConfig) -> Tensor:
+def loss(
+    clean: Tensor,
+    estimate: Tensor,
+    envelope: Tensor,
+    time: Tensor,
+    grid: Grid,
+    config: FlowConfig,
+    density: Tensor | None = None,
+) -> Tensor:
     """Squared error of the estimates (B, T) over the time-frequency plane, weighted by spectrum and time. A scalar.
 
-    envelope: E (B, K, F) of the mel. The error of a row is measured in units of the row's own level, so loud and
+    envelope: E (B, K, F) of the mel; density (K,): what an error counts in each bin, 1 on the mean. The error of a row is measured in units of the row's own level, so loud and
     quiet recordings count alike; about 1 for a network that knows nothing, 0 only for the right answer.
     """
     smooth = fitted(envelope, grid, clean.shape[-1])
     level = smooth.square().mean(dim=(1, 2), keepdim=True).sqrt()
     error = torch.view_as_real(stft(clean - estimate, grid)).square().sum(-1)
     weighted = error / (smooth ** (2 * config.power) * level ** (2 - 2 * config.power))
+    if density is not None:
+        weighted = weighted * density[:, None]
     remaining = (1 - time).clamp(min=config.nearest)
     return (weighted.mean(dim=(1, 2)) * (time.square() + remaining.square()) / remaining.square()).mean()
 

@@ -24,7 +24,7 @@ from . import diffusion, flow, schedules
 from .diffusion import DiffusionConfig
 from .diffwave import DiffWave, DiffWaveConfig
 from .flow import FlowConfig
-from .shaping import ShapingConfig, envelope, settled, shape, transfer, window_gain
+from .shaping import ShapingConfig, envelope, mel_density, settled, shape, transfer, window_gain
 from .stft import StftConfig, StftNet
 from .transform import grid_of
 from .wavegrad import WaveGrad, WaveGradConfig
@@ -41,7 +41,7 @@ class SpecGradConfig:
     network: Literal["stft", "diffwave", "wavegrad"] = "stft"
     # a learned envelope and noise whose frames agree: after equal training PESQ 2.4, of plain shaped noise 1.45
     shaping: ShapingConfig = field(
-        default_factory=lambda: ShapingConfig(smoothing="learned", phase="zero", iterations=8)
+        default_factory=lambda: ShapingConfig(smoothing="learned", phase="zero", iterations=16)
     )
     flow: FlowConfig = field(default_factory=FlowConfig)
     diffusion: DiffusionConfig = field(default_factory=DiffusionConfig)
@@ -120,10 +120,14 @@ class SpecGrad(Vocoder):
                     "loss": diffusion.loss(made.target, made.estimate.float(), filters, self.grid, config.diffusion)
                 }
             spectrum = made.condition.spectrum
-            error = flow.loss(made.target, made.estimate.float(), spectrum, made.level, self.grid, config.flow)
+            density = None
+            if config.flow.frequency == "mel":
+                density = mel_density(self.grid.bins, config.mel.sample_rate, spectrum)
+            estimate = made.estimate.float()
+            error = flow.loss(made.target, estimate, spectrum, made.level, self.grid, config.flow, density)
             if not isinstance(self.net, StftNet):
                 return {"loss": error}
-            distance = self.net.spectrum_loss(made.condition.network, made.target)
+            distance = self.net.spectrum_loss(made.condition.network, made.target, density)
             return {"loss": error + config.flow.spectrum * distance, "flow": error, "spectrum": distance}
 
     def set_statistics(self, mean: Tensor, std: Tensor) -> None:

@@ -177,6 +177,13 @@ def fitted(filters: Tensor, grid: Grid, samples: int) -> Tensor:
     return torch.cat([rows, rows[:, -1:].expand(-1, missing, -1)], dim=1).transpose(1, 2)
 
 
+def mel_density(bins: int, sample_rate: float, like: Tensor) -> Tensor:
+    """(K,): mels per hertz at each bin, 1 on the mean. On Slaney's scale constant below 1 kHz, then falling as 1 / f."""
+    hertz = torch.linspace(0, sample_rate / 2, bins, dtype=like.dtype, device=like.device)
+    density = 1000 / hertz.clamp(min=1000)
+    return density / density.mean()
+
+
 def window_gain(grid: Grid) -> float:
     """sqrt(sum w^2): the amplitude that white noise of variance 1 has in an un-normalised STFT."""
     return float(torch.hann_window(grid.win_length, dtype=torch.float64).square().sum().sqrt())

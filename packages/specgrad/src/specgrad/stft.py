@@ -99,10 +99,14 @@ class StftNet(nn.Module):
         repeated = frames.transpose(1, 2).repeat_interleave(self.config.scale, dim=1).transpose(1, 2)
         return fitted(repeated, self.grid, raw.shape[2] * self.mel.hop_length)
 
-    def spectrum_loss(self, condition: StftCondition, clean: Tensor) -> Tensor:
-        """Mean distance of log E from the log spectrum of the true wave (B, T), in nepers. A scalar."""
+    def spectrum_loss(self, condition: StftCondition, clean: Tensor, density: Tensor | None = None) -> Tensor:
+        """Mean distance of log E from the log spectrum of the true wave (B, T), in nepers. A scalar.
+
+        density (K,): what a bin counts, 1 on the mean.
+        """
         true = stft(clean, self.mel_grid).abs()[..., : condition.spectrum.shape[2]]
-        return ((true + self.config.floor).log() - condition.spectrum).abs().mean()
+        distance = ((true + self.config.floor).log() - condition.spectrum).abs()
+        return (distance if density is None else distance * density[:, None]).mean()
 
     @property
     def context(self) -> int:
