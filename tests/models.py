@@ -14,6 +14,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rnnms import RNNMS, RNNMSConfig
+from specgrad import SpecGrad, SpecGradConfig
+from specgrad.diffwave import DiffWaveConfig
+from specgrad.shaping import ShapingConfig
+from specgrad.stft import StftConfig
 from vocoder_core.mel import MelConfig
 from vocoder_core.vocoder import Vocoder
 
@@ -31,6 +35,10 @@ class Case:
     output: Callable[[Any, dict[str, Tensor]], Tensor]  # (model, inputs) -> what forward predicts, batch first
     loss: Callable[[Any, dict[str, Tensor], Tensor], Tensor]  # (model, inputs, wav) -> scalar
     overfit: tuple[int, float, float]  # steps, learning rate, the factor by which the loss of one batch falls at least
+    rounding: float = 0.0  # by which a row of a batch may differ from itself alone; none where samples are drawn
+    start: Callable[[Any], None] = lambda model: (
+        None
+    )  # moves weights that begin at zero
 
 
 def rnnms_inputs(model: RNNMS, mel: Tensor, wav: Tensor) -> dict[str, Tensor]:
@@ -45,6 +53,41 @@ def rnnms_loss(model: RNNMS, inputs: dict[str, Tensor], wav: Tensor) -> Tensor:
     return F.cross_entropy(model(**inputs)[0].flatten(0, 1), model.labels(wav).flatten())
 
 
+def specgrad_inputs(model: SpecGrad, mel: Tensor, wav: Tensor) -> dict[str, Tensor]:
+    """The mel, the clean wave, noise, and a place between the two for each row."""
+    draw = torch.Generator().manual_seed(2)
+    white = torch.randn(wav.shape, generator=draw)
+    return {"mel": mel, "wav": wav, "white": white, "uniform": torch.rand(len(wav), generator=draw)}
+
+
+def specgrad_loss(model: SpecGrad, inputs: dict[str, Tensor], wav: Tensor) -> Tensor:
+    """What specgrad-train minimises."""
+    return model.loss(model(**inputs))["loss"]
+
+
+def specgrad_start(model: SpecGrad) -> None:
+    """Its last layers begin at zero."""
+    draw = torch.Generator().manual_seed(3)
+    for parameter in model.parameters():
+        if not parameter.any():
+            parameter.data = 0.1 * torch.randn(parameter.shape, generator=draw)
+
+
+def specgrad_case(name: str, config: SpecGradConfig, overfit: tuple[int, float, float]) -> Case:
+    """One of its processes and networks."""
+    return Case(
+        name=name,
+        vocoder=SpecGrad,
+        config=config,
+        inputs=specgrad_inputs,
+        output=lambda model, inputs: model(**inputs).estimate,
+        loss=specgrad_loss,
+        overfit=overfit,
+        rounding=1e-4,  # BLAS sums in another order; nothing is drawn from what it sums
+        start=specgrad_start,
+    )
+
+
 CASES = [
     Case(
         name="rnnms",
@@ -54,5 +97,21 @@ CASES = [
         output=lambda model, inputs: model(**inputs)[0],
         loss=rnnms_loss,
         overfit=(80, 1e-2, 3.0),
-    )
+    ),
+    specgrad_case(
+        "specgrad",
+        SpecGradConfig(mel=MEL, stft=StftConfig(channels=16, layers=2, encoder_layers=1)),
+        overfit=(60, 1e-3, 3.0),
+    ),
+    specgrad_case(
+        "specgrad, diffusion",
+        SpecGradConfig(
+            mel=MEL,
+            process="diffusion",
+            network="diffwave",
+            shaping=ShapingConfig(),
+            diffwave=DiffWaveConfig(channels=16, layers=4, cycle=4, embedding=16),
+        ),
+        overfit=(40, 1e-2, 3.0),
+    ),
 ]
