@@ -11,6 +11,7 @@ import argparse
 import dataclasses
 import statistics
 import sys
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -20,6 +21,7 @@ from specgrad import bench
 from specgrad.diffwave import DiffWaveConfig
 from specgrad.model import SpecGrad, SpecGradConfig
 from specgrad.settings import Settings
+from specgrad.shaping import ShapingConfig
 from vocoder_core import timing
 from vocoder_core.cli import config_path
 from vocoder_core.config import load
@@ -73,7 +75,7 @@ def generation(
     for peer, loaded in found:
         seconds = SLOW if peer.steps else arguments.seconds
         loaded.run(seconds)  # kernels and buffers
-        runs[peer.name + ONE_STEP * bool(peer.steps)] = lambda loaded=loaded, seconds=seconds: loaded.run(seconds)
+        runs[peer.name + ONE_STEP * bool(peer.steps)] = partial(loaded.run, seconds)
     rates = timing.in_turn(runs, arguments.rounds, arguments.cpu_time)
     for peer, _ in found:
         if peer.steps:
@@ -103,12 +105,12 @@ def generation_table(rates: dict[int, dict[str, list[float]]], parameters: dict[
     """Markdown: a row per system, its RTF on each number of threads, and how many times longer it takes than ours."""
     counts = list(rates)
     heads = [f"RTF, {count} thread{'s' if count > 1 else ''}" for count in counts]
-    heads += [f"time of `{REFERENCE}`, {count} thread{'s' if count > 1 else ''}" for count in counts]
+    heads += [f"x {REFERENCE}, {count} thread{'s' if count > 1 else ''}" for count in counts]
     lines = [f"| system | parameters | {' | '.join(heads)} |", "|---|--:|" + "--:|" * len(heads)]
     for name in rates[counts[0]]:
         size = next((f"{n / 1e6:.2f} M" for key, n in parameters.items() if name.startswith(key)), "")
         cells = [bench.rtf(rates[count][name]) for count in counts]
-        cells += [f"x {timing.ratio(rates[count][REFERENCE], rates[count][name])}" for count in counts]
+        cells += [timing.ratio(rates[count][REFERENCE], rates[count][name]) for count in counts]
         lines.append(f"| {name} | {size} | {' | '.join(cells)} |")
     if any(name.endswith("*") for name in rates[counts[0]]):
         lines += ["", "\\* one run of the network, times the steps; what its sampler adds is left out."]
@@ -118,14 +120,19 @@ def generation_table(rates: dict[int, dict[str, list[float]]], parameters: dict[
 def training(settings: Settings, threads: int, arguments: argparse.Namespace) -> dict[str, list[float]]:
     """Seconds of audio trained on per second: ours, and the seed's network at its own front end, on as much audio."""
     seed = SpecGradConfig(
-        mel=PRESETS["specgrad24"], process="diffusion", network="diffwave", diffwave=DiffWaveConfig(strides=(10, 30))
+        mel=PRESETS["specgrad24"],
+        process="diffusion",
+        network="diffwave",
+        shaping=ShapingConfig(),
+        diffwave=DiffWaveConfig(strides=(10, 30)),
     )
     runs = {}
     for name, config in (("SpecGrad", settings.model), ("vvvm23/specgrad's network", seed)):
         model = SpecGrad(config)
         crop = dataclasses.replace(settings.crop, frames=round(1.5 * model.sample_rate / config.mel.hop_length))
         train = dataclasses.replace(settings.train, batch_size=2)
-        own = dataclasses.replace(settings, model=config, crop=crop, train=train)
+        data = dataclasses.replace(settings.data, sample_rate=model.sample_rate, hop_length=config.mel.hop_length)
+        own = dataclasses.replace(settings, model=config, data=data, crop=crop, train=train)
         runs[f"{name}, {timing.parameters(model) / 1e6:.2f} M"] = bench.training(model, own, threads)
     return timing.in_turn(runs, max(1, arguments.rounds // 2), arguments.cpu_time)
 

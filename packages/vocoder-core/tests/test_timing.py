@@ -28,6 +28,7 @@ def test_rates_are_work_over_seconds_of_the_chosen_clock(monkeypatch: pytest.Mon
 def test_a_ratio_is_taken_round_by_round() -> None:
     """A slow round of both is no slow ratio."""
     assert timing.ratio([10.0, 1.0, 30.0], [5.0, 0.5, 10.0]) == "2 (2 - 3)"
+    assert timing.ratio([10.0, 12345.0], [5.0, 1.0]) == "6,174 (2 - 12,345)"
 
 
 def test_spread_and_parameters() -> None:

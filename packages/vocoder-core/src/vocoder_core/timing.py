@@ -35,7 +35,10 @@ def in_turn(runs: dict[Key, Run], rounds: int, cpu_time: bool = False) -> dict[K
 def ratio(first: Sequence[float], second: Sequence[float]) -> str:
     """How many times as much the first run does, round by round: median (lowest - highest)."""
     turns = [one / other for one, other in zip(first, second)]
-    return f"{statistics.median(turns):.3g} ({min(turns):.3g} - {max(turns):.3g})"
+    middle, low, high = (
+        f"{x:.3g}" if x < 1000 else f"{x:,.0f}" for x in (statistics.median(turns), min(turns), max(turns))
+    )
+    return f"{middle} ({low} - {high})"
 
 
 def spread(values: Sequence[float]) -> str:
