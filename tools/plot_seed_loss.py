@@ -127,7 +127,7 @@ def scales(clean: Tensor, filters: Tensor) -> dict[str, tuple[list[float], list[
 def train(loss: Loss, clean: Tensor, mel: Tensor, filters: Tensor, steps: int) -> Curve:
     """The small network, from the same weights and on the same noise whatever the loss."""
     torch.manual_seed(0)
-    network = DiffWave(DiffWaveConfig(channels=32, layers=8, cycle=8, steps=PROCESS.steps), MEL)
+    network = DiffWave(DiffWaveConfig(channels=16, layers=8, cycle=8, steps=PROCESS.steps), MEL)
     optimizer = torch.optim.AdamW(network.parameters(), 4e-4)
     normal = (mel - mel.mean()) / mel.std()
     curve = Curve([], [], [])

@@ -124,17 +124,16 @@ def recordings(rows: list[dict[str, Any]]) -> str:
 
 
 def groups(rows: list[dict[str, Any]], chosen: dict[str, list[Entry]]) -> str:
-    """The scores of every system on speakers seen and unseen, side by side."""
+    """The same scores of speakers seen and unseen apart: a table each."""
     from vocoder_core.metrics import markdown, summarise
 
-    table = {}
-    for system in dict.fromkeys(row["system"] for row in rows):
-        for group, entries in chosen.items():
-            ids = {entry.id for entry in entries}
-            table[f"{system}, {group}"] = summarise(
-                [row for row in rows if row["system"] == system and row["clip"] in ids]
-            )
-    return markdown({name: scores for name, scores in table.items() if scores})
+    parts = []
+    for group, entries in chosen.items():
+        ids = {entry.id for entry in entries}
+        systems = dict.fromkeys(row["system"] for row in rows)
+        table = {s: summarise([row for row in rows if row["system"] == s and row["clip"] in ids]) for s in systems}
+        parts.append(f"Speakers {group} in training:\n\n{markdown(table)}" if entries else "")
+    return "\n".join(part for part in parts if part)
 
 
 if __name__ == "__main__":
