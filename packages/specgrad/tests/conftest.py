@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from specgrad import preprocess
 from vocoder_core.audio import load
 from vocoder_core.mel import MelConfig
 
@@ -38,3 +39,11 @@ def speech(shared_audio: Path) -> Callable[..., torch.Tensor]:
         return start[None] * (0.95 / start.abs().max())
 
     return speech
+
+
+@pytest.fixture(scope="session")
+def data(shared_audio: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The repository's real speech, prepared for the config tiny: five speakers, two of them in no training split."""
+    folder = tmp_path_factory.mktemp("speech") / "data"
+    assert preprocess.main([str(shared_audio), str(folder), "--config", "tiny", "--jobs", "1"]) == 0
+    return folder

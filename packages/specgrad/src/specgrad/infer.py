@@ -34,6 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _infer(arguments: argparse.Namespace) -> None:
     from .model import SpecGrad
 
+    if arguments.steps is not None and arguments.steps < 1:
+        raise ValueError(f"--steps is {arguments.steps}; expected 1 or more")
     model = SpecGrad.from_pretrained(arguments.checkpoint, device=cli.device(arguments.device))
     options = {"steps": arguments.steps, "schedule": arguments.schedule, "seed": arguments.seed}
     inference.infer(arguments, model.config.mel, level(model), partial(model.synthesize, progress=True, **options))
