@@ -1,6 +1,6 @@
 """Table of the filters that can shape SpecGrad's noise, measured on real speech: what its README shows.
 
-    python tools/measure_filters.py [SPEECH] [--presets asr16,specgrad24] [--clips 4]
+    python tools/measure_filters.py [SPEECH] [--presets asr16,specgrad24] [--clips 3]
 
 Whitening: standard deviation over time and frequency of |speech| / E|noise| in dB; noise of exactly the speech's
 spectrum would give 5.6, the Rayleigh distribution's. Slope: of the noise's spectrum over the speech's, both in dB and
@@ -35,7 +35,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("speech", type=Path, nargs="?", default=Path("shared-audio"), help="folder of recordings")
     parser.add_argument("--presets", default="asr16,specgrad24", help="front ends, comma-separated")
-    parser.add_argument("--clips", type=int, default=4, help="recordings, evenly spread over the sorted list (4)")
+    parser.add_argument("--clips", type=int, default=3, help="recordings, evenly spread over the sorted list (3)")
     arguments = parser.parse_args()
 
     from vocoder_core.mel_presets import PRESETS
@@ -61,11 +61,12 @@ def filters() -> Iterator[tuple[str, ShapingConfig]]:
     for lifter in (12, 24, 48, 96):
         yield f"cepstrum r={lifter}" + (" (paper)" if lifter == 24 else ""), replace(paper, lifter=lifter)
     yield "cepstrum r=24, zero phase", replace(paper, phase="zero")
+    yield "half a cepstrum r=24 (public ports)", replace(paper, smoothing="onesided")
     for floor in (1e-4, 1e-3, 0.1):
         yield f"cepstrum r=24, floor {floor:g}", replace(paper, floor=floor)
     for width in (4.0, 8.0, 16.0):
         yield f"power smoothing, {width:g} bins", replace(paper, smoothing="power", power_width=width)
-    yield "filters interpolated (default)", replace(paper, smoothing="interpolate", phase="zero")
+    yield "filters interpolated, zero phase", replace(paper, smoothing="interpolate", phase="zero")
     yield "pinv of the mel, not smoothed", replace(paper, smoothing="none")
 
 
