@@ -213,6 +213,16 @@ def test_training_asks_for_the_features_it_was_prepared_for(prepared: Path):
         corpus.require(Features(), level_db=-20.0)
 
 
+def test_a_corpus_made_before_a_field_existed_was_made_with_its_default(prepared: Path):
+    corpus = Corpus.open(prepared)
+    made = dataclasses.make_dataclass(
+        "Features", [(f.name, f.type, f.default) for f in dataclasses.fields(Features)] + [("new", int, 3)], frozen=True
+    )
+    corpus.require(made())
+    with pytest.raises(ValueError, match=r"prepared with features\.new = 3, now 4 is asked"):
+        corpus.require(made(new=4))
+
+
 def test_speakers_and_splits(prepared: Path):
     """speakers.json counts from 0 in natural order; speakers without training clips are the unseen ones."""
     corpus = Corpus.open(prepared)

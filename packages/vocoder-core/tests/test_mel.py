@@ -12,7 +12,7 @@ import soundfile
 import soxr
 import torch
 
-from vocoder_core.mel import MelConfig, filterbank, log_mel, preemphasise, silence_level
+from vocoder_core.mel import MelConfig, filterbank, log_mel, loudest_level, preemphasise, silence_level
 from vocoder_core.mel_presets import PRESETS
 
 librosa = pytest.importorskip("librosa")
@@ -218,3 +218,17 @@ def test_the_edges_are_reflected_whatever_librosas_default(name: str, shared_aud
     assert (ours - zeros)[:, 5:-5].abs().max() == 0
     wanted = librosa_mel(wav, replace(config, pad_mode="constant"))[:, : zeros.shape[1]]
     np.testing.assert_allclose(zeros.numpy(), wanted, rtol=0, atol=1e-5)
+
+
+def test_levels_are_cut_off_at_both_ends() -> None:
+    """lmnt's front end: decibels from -80 to +20 mapped to [0, 1]; loud tones end at 1, silence at 0."""
+    config = MelConfig(preemphasis=0.0, offset=-80.0, scale=100.0, minimum=0.0, maximum=1.0)
+    open_ended = replace(config, minimum=None, maximum=None)
+    wav = torch.cat([torch.zeros(8000), torch.sin(0.1 * torch.arange(8000.0))])
+    mel, free = log_mel(wav, config), log_mel(wav, open_ended)
+    assert free.min() < 0
+    assert free.max() > 1
+    assert torch.equal(mel, free.clamp(0, 1))
+    assert loudest_level(config) == 1
+    with pytest.raises(ValueError, match="mel.maximum is -2.0; expected more than minimum=-1.0"):
+        MelConfig(maximum=-2.0)

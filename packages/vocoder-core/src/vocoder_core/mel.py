@@ -27,7 +27,7 @@ class MelConfig:
     """What turns a wave into the log-mel a vocoder reads. The defaults are RNN_MS's front end at 16 kHz.
 
     Frequencies in Hz, lengths in samples. `floor` clamps the mel amplitude (or power) before the logarithm;
-    `offset`, `scale` and `minimum` then normalise: max((log - offset) / scale, minimum).
+    `offset`, `scale`, `minimum` and `maximum` then normalise: (log - offset) / scale, cut off at both.
     """
 
     sample_rate: int = 16_000
@@ -49,9 +49,10 @@ class MelConfig:
     offset: float = 20.0
     scale: float = 80.0
     minimum: float | None = -1.0
+    maximum: float | None = None  # 1 in lmnt's DiffWave and WaveGrad
 
     def __post_init__(self) -> None:
-        nyquist = self.sample_rate / 2
+        nyquist, low, high = self.sample_rate / 2, self.minimum, self.maximum
         checks = [
             (self.sample_rate > 0, "sample_rate", self.sample_rate, "a positive rate in Hz"),
             (0 < self.win_length <= self.n_fft, "win_length", self.win_length, f"1 to n_fft={self.n_fft}"),
@@ -61,6 +62,7 @@ class MelConfig:
             (self.top <= nyquist, "fmax", self.fmax, f"at most half the sample rate, {nyquist:g} Hz"),
             (self.floor > 0, "floor", self.floor, "a positive number"),
             (self.scale > 0, "scale", self.scale, "a positive number"),
+            (low is None or high is None or low < high, "maximum", high, f"more than minimum={low}"),
         ]
         for good, name, value, expected in checks:
             if not good:
@@ -126,7 +128,9 @@ def _normalised_log(bands: torch.Tensor, config: MelConfig) -> torch.Tensor:
     else:
         value = value.log10() * (1 if config.log == "log10" else 20 / config.power)
     value = (value - config.offset) / config.scale
-    return value if config.minimum is None else value.clamp(min=config.minimum)
+    if config.minimum is None and config.maximum is None:
+        return value
+    return value.clamp(config.minimum, config.maximum)
 
 
 def silence_level(config: MelConfig) -> float:
@@ -150,7 +154,8 @@ def loudest_level(config: MelConfig) -> float:
         highest = float(filters.max() * energy ** (config.power / 2))
     natural = log(max(highest, config.floor))
     value = natural if config.log == "ln" else natural / log(10) * (1 if config.log == "log10" else 20 / config.power)
-    return (value - config.offset) / config.scale
+    value = (value - config.offset) / config.scale
+    return value if config.maximum is None else min(value, config.maximum)
 
 
 def preemphasise(wav: torch.Tensor, coefficient: float) -> torch.Tensor:

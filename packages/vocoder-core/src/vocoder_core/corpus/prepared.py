@@ -86,7 +86,10 @@ class Corpus:
 
         of_the_corpus: fields of CorpusConfig that have to have these values, too.
         """
-        made = {name: getattr(self.config, name) for name in of_the_corpus} | {"features": self.features}
+        # a corpus made before a field existed was made with what is now its default
+        later = {f.name: f.default for f in dataclasses.fields(features) if f.default is not dataclasses.MISSING}
+        later = later if self.features else {}
+        made = {name: getattr(self.config, name) for name in of_the_corpus} | {"features": later | self.features}
         difference = first_difference(made, of_the_corpus | {"features": configs.to_dict(features)})
         if difference:
             name, here, wanted = difference
