@@ -70,8 +70,8 @@ class DiffWave(nn.Module):
         self.diffusion_embedding = LevelEmbedding(config.steps, config.embedding)
         self.spectrogram_upsampler = Upsampler(strides)
         self.speaker_in = nn.Linear(speaker_size, config.embedding, bias=False) if speaker_size else None
-        dilations = [2 ** (layer % config.cycle) for layer in range(config.layers)]
-        self.residual_layers = nn.ModuleList(Block(config, mel.n_mels, dilation) for dilation in dilations)
+        self.dilations = [2 ** (layer % config.cycle) for layer in range(config.layers)]
+        self.residual_layers = nn.ModuleList(Block(config, mel.n_mels, dilation) for dilation in self.dilations)
         self.skip_projection = nn.Conv1d(width, width, 1)
         self.output_projection = nn.Conv1d(width, 1, 1)
         for module in self.modules():
@@ -82,8 +82,7 @@ class DiffWave(nn.Module):
     @property
     def context(self) -> int:
         """Frames of the mel, on either side, that one estimate depends on: dilations, and two of the upsampler."""
-        reach = sum(layer.dilated_conv.dilation[0] for layer in self.residual_layers)
-        return -(-reach // self.hop_length) + 2
+        return -(-sum(self.dilations) // self.hop_length) + 2
 
     def condition(self, raw: Tensor, mel: Tensor, speaker: Tensor | None = None) -> DiffWaveCondition:
         """mel: log-mel (B, M, F), normalised; speaker (B, S) where the net has one. `raw` is other networks'."""

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from vocoder_core.mel import MelConfig
 
-SHALLOW, DEEP = (1, 2, 1, 2), (1, 2, 4, 8)  # dilations of an upward block: the first two, the others
+DILATIONS = ((1, 2, 1, 2), (1, 2, 1, 2), (1, 2, 4, 8), (1, 2, 4, 8), (1, 2, 4, 8))  # of the upward blocks
 
 
 @dataclass(frozen=True)
@@ -60,14 +60,14 @@ class WaveGrad(nn.Module):
             raise ValueError(
                 f"wavegrad.strides is {list(up)}; expected five factors whose product is hop_length {mel.hop_length}"
             )
-        widths = config.widths
+        self.up, widths = up, config.widths
         below = [widths[-1], *reversed(widths[1:])]  # width of each upward block, frames first: 512 512 256 128 128
         down = zip(widths[:-1], widths[1:], reversed(up[1:]))
         self.downsample = nn.ModuleList([nn.Conv1d(1, widths[0], 5, padding=2), *(Down(*sizes) for sizes in down)])
         self.film = nn.ModuleList(
             FiLM(width, out, config.embedding_scale) for width, out in zip(widths, reversed(below))
         )
-        sizes = zip([config.widest, *below[:-1]], below, up, [SHALLOW, SHALLOW, DEEP, DEEP, DEEP])
+        sizes = zip([config.widest, *below[:-1]], below, up, DILATIONS)
         self.upsample = nn.ModuleList(Up(*size) for size in sizes)
         self.first_conv = nn.Conv1d(mel.n_mels, config.widest, 3, padding=1)
         self.last_conv = nn.Conv1d(widths[1], 1, 3, padding=1)
@@ -82,10 +82,14 @@ class WaveGrad(nn.Module):
 
     @property
     def context(self) -> int:
-        """Frames of the mel, on either side, that one estimate depends on, rounded up: kernels over strides above one
-        add up to fewer than 8 (tested); where a first stride is 1 they stand for frames.
-        """
-        return 8 if min(self.config.strides or five_factors(self.hop_length)) > 1 else 64
+        """Frames of the mel, on either side, that one estimate depends on, at most: kernels times their strides."""
+        strides = [
+            self.hop_length // prod(self.up[: n + 1]) for n in range(5)
+        ]  # samples between two features: 60 12 4 2 1
+        down = 2 + 7 * sum(strides[:-1]) + 2 * strides[0]
+        back = sum(sum(dilations) * stride for dilations, stride in zip(DILATIONS, strides)) + 1
+        repeated = self.hop_length + sum(strides[:-1])
+        return -(-(down + back + repeated) // self.hop_length) + 1
 
     def condition(self, raw: Tensor, mel: Tensor, speaker: Tensor | None = None) -> WaveGradCondition:
         """mel: log-mel (B, M, F), normalised; speaker (B, S) where the net has one. `raw` is other networks'."""
