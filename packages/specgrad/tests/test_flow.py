@@ -50,14 +50,14 @@ def test_the_loss_is_its_definition_in_numpy(power: float, speech: Speech) -> No
     signal = pytest.importorskip("scipy.signal")
     rng = np.random.default_rng(0)
     clean, wrong = rng.normal(size=(2, 2, 12 * 256))
-    envelopes = np.exp(rng.normal(size=(2, 513, 12)))
+    envelopes, density = np.exp(rng.normal(size=(2, 513, 12))), rng.uniform(0.5, 1.5, size=513)
     times, expected = (0.3, 0.97), []
     for row, time in enumerate(times):
         kinds = {"nperseg": 1024, "noverlap": 768, "window": "hann", "boundary": "zeros", "padded": False}
         error = signal.stft(clean[row] - wrong[row], **kinds)[2] * signal.get_window("hann", 1024).sum()
         wide = np.concatenate([envelopes[row], envelopes[row, :, -1:]], axis=1)
         level = np.sqrt((wide**2).mean())
-        weighted = np.abs(error) ** 2 / (wide**power * level ** (1 - power)) ** 2
+        weighted = np.abs(error) ** 2 / (wide**power * level ** (1 - power)) ** 2 * density[:, None]
         left = max(1 - time, 0.1)
         expected.append(weighted.mean() * (time**2 + left**2) / left**2)
     found = flow.loss(
@@ -65,6 +65,7 @@ def test_the_loss_is_its_definition_in_numpy(power: float, speech: Speech) -> No
         torch.tensor(times, dtype=torch.float64),
         GRID,
         replace(DEFAULT, power=power),
+        torch.from_numpy(density),
     )
     assert float(found) == pytest.approx(np.mean(expected), rel=1e-9)
 

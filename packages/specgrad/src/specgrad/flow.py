@@ -63,8 +63,9 @@ def loss(
 ) -> Tensor:
     """Squared error of the estimates (B, T) over the time-frequency plane, weighted by spectrum and time. A scalar.
 
-    envelope: E (B, K, F) of the mel; density (K,): what an error counts in each bin, 1 on the mean. The error of a row is measured in units of the row's own level, so loud and
-    quiet recordings count alike; about 1 for a network that knows nothing, 0 only for the right answer.
+    envelope: E (B, K, F) of the mel; density (K,): what an error counts in each bin, 1 on the mean. The error of a row
+    is measured in units of the row's own level, so loud and quiet recordings count alike; 0 only for the right answer,
+    for a network that knows nothing about 1 at power 1, and 0.3 to 0.4 at power 0.5.
     """
     smooth = fitted(envelope, grid, clean.shape[-1])
     level = smooth.square().mean(dim=(1, 2), keepdim=True).sqrt()
