@@ -8,7 +8,10 @@ from math import prod
 import pytest
 import torch
 
+from specgrad import SpecGradConfig
+from specgrad.diffusion import DiffusionConfig
 from specgrad.diffwave import DiffWave, DiffWaveConfig, two_factors
+from specgrad.shaping import ShapingConfig
 from vocoder_core.mel_presets import PRESETS
 
 TINY = DiffWaveConfig(channels=4, layers=4, cycle=2, embedding=8)
@@ -126,3 +129,19 @@ def test_an_estimate_depends_on_no_frame_beyond_its_context() -> None:
     assert mel.grad[:, :, [0, -1]].abs().max() == 0
     assert wave.grad[:, [*range(16), *range(-16, 0)]].abs().max() == 0
     assert mel.grad[:, :, far + 1].abs().max() > 0
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"process": "diffusion", "diffusion": DiffusionConfig("discrete", 1e-4, 0.05, 50)},  # the net has no table
+        {"process": "diffusion", "diffwave": replace(TINY, steps=50)},  # continuous levels read as steps 0 to 1
+        {"process": "flow", "diffwave": replace(TINY, steps=50)},
+        {"process": "diffusion", "network": "wavegrad", "diffusion": DiffusionConfig("discrete", 1e-4, 0.05, 50)},
+    ],
+)
+def test_a_network_that_would_be_told_what_it_does_not_know_is_refused(wrong: dict[str, object]) -> None:
+    """Steps for levels, or levels for steps, sound like a network that learned nothing."""
+    settings = {"network": "diffwave", "shaping": ShapingConfig(), **wrong}
+    with pytest.raises(ValueError, match="expected diffusion.levels discrete with diffwave.steps = diffusion.steps"):
+        SpecGradConfig(**settings)  # type: ignore[arg-type]

@@ -54,6 +54,14 @@ class SpecGradConfig:
     def __post_init__(self) -> None:
         if self.shaping.smoothing == "learned" and self.network != "stft":
             raise ValueError(f"shaping.smoothing is learned, network is {self.network}; only stft learns an envelope")
+        steps = self.diffusion.steps if self.process == "diffusion" and self.diffusion.levels == "discrete" else 0
+        known = self.diffwave.steps if self.network == "diffwave" else 0
+        if steps != known:
+            raise ValueError(
+                f"the {self.process} tells {f'one of {steps} steps' if steps else 'a level in [0, 1]'}, the network "
+                f"{self.network} knows {f'{known} steps' if known else 'levels in [0, 1]'}; expected diffusion.levels "
+                "discrete with diffwave.steps = diffusion.steps, or neither"
+            )
         if not -12 <= self.level_db <= 0:
             raise ValueError(f"level_db is {self.level_db}; expected -12 to 0")
         if self.speaker_size < 0:

@@ -97,8 +97,8 @@ def front_end(project: str, params: dict[str, Any]) -> MelConfig:
             mel_scale="htk", mel_norm="none", preemphasis=0.0, offset=gain - 80, scale=100.0, minimum=0.0, maximum=1.0,
         )  # fmt: skip
     return MelConfig(
-        *sizes, n_mels=int(_number(params, "n_mels", 80)), fmin=_number(params, "fmin", 0.0),
-        fmax=_number(params, "fmax", 8000.0), mel_norm="slaney", magnitude_eps=1e-9, preemphasis=0.0,
+        *sizes, n_mels=int(_number(params, "n_mels", 80)), fmin=float(_number(params, "fmin", 0.0)),
+        fmax=float(_number(params, "fmax", 8000.0)), mel_norm="slaney", magnitude_eps=1e-9, preemphasis=0.0,
         centering="same" if project == "priorgrad" else "center", log="ln", offset=0.0, scale=1.0, minimum=None,
     )  # fmt: skip
 
