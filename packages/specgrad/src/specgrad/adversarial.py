@@ -114,7 +114,7 @@ class Unrolled(Vocoder):
             if self.through and passed <= steps - self.through:
                 with torch.no_grad():
                     clean = vocoder.estimate(x, condition, time)
-                torch.clear_autocast_cache()  # it keeps copies of the weights that know no gradient
+                torch.clear_autocast_cache()  # older torch keeps copies of the weights in it that know no gradient
                 return clean
             estimates.append(Pass(vocoder.estimate(x, condition, time), batch.wav, condition, time))
             return estimates[-1].estimate
