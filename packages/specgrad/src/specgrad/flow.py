@@ -30,7 +30,7 @@ class FlowConfig:
     gamma: float = 1.0  # amplitude of the noise relative to the speech's own
     power: float = 0.5  # errors are divided by E^power: 0.5 as Flow2GAN, 1 is SpecGrad's Sigma^-1
     frequency: Literal["hertz", "mel"] = "mel"  # errors count by the mel as ears do, or alike from 0 to 8 kHz
-    spectrum: float = 0.2  # weight of the learned envelope's own loss
+    spectrum: float = 1.0  # weight of the learned envelope's own loss
     nearest: float = 0.1  # 1 - t is not taken smaller when errors are weighted by 1 / (1 - t)^2
 
     def __post_init__(self) -> None:

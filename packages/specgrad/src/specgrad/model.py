@@ -41,7 +41,7 @@ class SpecGradConfig:
     network: Literal["stft", "diffwave", "wavegrad"] = "stft"
     # a learned envelope and noise whose frames agree: after equal training PESQ 2.4, of plain shaped noise 1.45
     shaping: ShapingConfig = field(
-        default_factory=lambda: ShapingConfig(smoothing="learned", phase="zero", iterations=16)
+        default_factory=lambda: ShapingConfig(smoothing="learned", phase="zero", floor=1e-3, iterations=16)
     )
     flow: FlowConfig = field(default_factory=FlowConfig)
     diffusion: DiffusionConfig = field(default_factory=DiffusionConfig)
@@ -154,7 +154,7 @@ class SpecGrad(Vocoder):
         with torch.no_grad(), torch.autocast(mel.device.type, enabled=False):
             raw, shaping = mel.float(), config.shaping
             if shaping.smoothing == "learned" and shaping.prior == "specgrad":
-                smooth = network.spectrum.detach().exp()
+                smooth = network.spectrum + shaping.floor
             else:
                 smooth = envelope(raw, config.mel, shaping)
             spectrum = envelope(raw, config.mel, ShapingConfig(smoothing="interpolate"))

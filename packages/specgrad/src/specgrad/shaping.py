@@ -92,9 +92,10 @@ def interpolated(mel: Tensor, config: MelConfig) -> Tensor:
     return _deemphasised(spectrum, config)
 
 
-def detailed(mel: Tensor, config: MelConfig, updates: int) -> Tensor:
-    """(B, K, F): the non-negative spectrum whose mel comes nearest, after that many updates: sharper than the others."""
-    return _deemphasised(spectrum_of_mel(mel, config, updates), config)
+def detailed(mel: Tensor, config: MelConfig, updates: int, start: Tensor | None = None) -> Tensor:
+    """(B, K, F): the non-negative spectrum whose mel comes nearest, after that many updates of `start`."""
+    begun = None if start is None else _deemphasised(start, config, undo=True)
+    return _deemphasised(spectrum_of_mel(mel, config, updates, begun), config)
 
 
 def bands(mel: Tensor, config: MelConfig) -> Tensor:
@@ -206,10 +207,11 @@ def _interpolation(config: MelConfig) -> np.ndarray:
     return spread[nearest]
 
 
-def _deemphasised(spectrum: Tensor, config: MelConfig) -> Tensor:
-    """Undo the gain |1 - c e^-jw| of the front end's pre-emphasis."""
+def _deemphasised(spectrum: Tensor, config: MelConfig, undo: bool = False) -> Tensor:
+    """Undo the gain |1 - c e^-jw| of the front end's pre-emphasis, or undo that."""
     if not config.preemphasis:
         return spectrum
     angle = torch.linspace(0, np.pi, spectrum.shape[1], dtype=spectrum.dtype, device=spectrum.device)[:, None]
     c = config.preemphasis
-    return spectrum / (1 - 2 * c * angle.cos() + c * c).sqrt()
+    gain = (1 - 2 * c * angle.cos() + c * c).sqrt()
+    return spectrum * gain if undo else spectrum / gain

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from vocoder_core.mel import MelConfig
 
-from .shaping import detailed, fitted
+from .shaping import LOWEST, detailed, fitted
 from .transform import Grid, grid_of, istft, stft
 
 
@@ -35,7 +35,8 @@ class StftConfig:
     kernel: int = 7  # frames a block sees
     expansion: int = 3  # hidden width of a block, in C
     scale: int = 2  # windows and hop this many times shorter than the mel's: half of them learns faster at 16 kHz
-    updates: int = 10  # of the spectrum that fits the mel
+    updates: int = 10  # of the spectrum that fits the mel, from which the learned one starts
+    refit: int = 2  # updates that fit the learned one to the mel again
     floor: float = 0.03  # of the envelope, un-normalised STFT amplitude
 
     def __post_init__(self) -> None:
@@ -51,7 +52,8 @@ class StftCondition:
 
     features: Tensor  # (B, N, C)
     envelope: Tensor  # E (B, K, N) on the network's grid: what its input is divided by, no gradient
-    spectrum: Tensor  # log E (B, K', F) on the mel's grid, with gradient
+    logarithm: Tensor  # log of the learned spectrum + floor (B, K', F) on the mel's grid, with gradient
+    spectrum: Tensor  # that spectrum (B, K', F), fitted to the mel, no gradient
 
 
 class StftNet(nn.Module):
@@ -86,9 +88,12 @@ class StftNet(nn.Module):
         factor = self.refine(x).float()
         with torch.no_grad(), torch.autocast(raw.device.type, enabled=False):
             known = (detailed(raw.float(), self.mel, self.config.updates) + self.config.floor).log()
-        spectrum = (known.transpose(1, 2) + factor.clamp(-5, 5)).transpose(1, 2)
+        logarithm = (known.transpose(1, 2) + factor.clamp(-5, 5)).transpose(1, 2)
+        with torch.no_grad(), torch.autocast(raw.device.type, enabled=False):
+            learned = (logarithm.detach().exp() - self.config.floor).clamp(min=LOWEST)
+            spectrum = detailed(raw.float(), self.mel, self.config.refit, learned)
         features = self._at_own_rate(x.transpose(1, 2), raw).transpose(1, 2)
-        return StftCondition(features, self._envelope(spectrum.detach().exp(), raw), spectrum)
+        return StftCondition(features, self._envelope(spectrum + self.config.floor, raw), logarithm, spectrum)
 
     def _envelope(self, spectrum: Tensor, raw: Tensor) -> Tensor:
         """E on the network's grid: a window s times shorter gathers s times less amplitude and has every s-th bin."""
@@ -104,8 +109,8 @@ class StftNet(nn.Module):
 
         density (K,): what a bin counts, 1 on the mean.
         """
-        true = stft(clean, self.mel_grid).abs()[..., : condition.spectrum.shape[2]]
-        distance = ((true + self.config.floor).log() - condition.spectrum).abs()
+        true = stft(clean, self.mel_grid).abs()[..., : condition.logarithm.shape[2]]
+        distance = ((true + self.config.floor).log() - condition.logarithm).abs()
         return (distance if density is None else distance * density[:, None]).mean()
 
     @property

@@ -47,13 +47,21 @@ def griffin_lim(mel: torch.Tensor, config: MelConfig, iterations: int = 60, seed
     return wav if mel.dim() == 3 else wav[0]
 
 
-def spectrum_of_mel(mel: torch.Tensor, config: MelConfig, updates: int = MEL_UPDATES) -> torch.Tensor:
-    """|STFT| (B, n_fft // 2 + 1, F) whose mel is nearest to log-mel (B, M, F); 0 in bins that no filter sees."""
+def spectrum_of_mel(
+    mel: torch.Tensor, config: MelConfig, updates: int = MEL_UPDATES, start: torch.Tensor | None = None
+) -> torch.Tensor:
+    """|STFT| (B, n_fft // 2 + 1, F) whose mel is nearest to log-mel (B, M, F); 0 in bins that no filter sees.
+
+    start: a positive |STFT| to begin from, whose shape within the bands is kept; None: the bands spread over their bins.
+    """
     bands = _mel_amplitude(mel, config)
     filters = torch.from_numpy(filterbank(config)).to(bands)  # (M, bins)
     seen = filters.sum(0)[:, None]  # (bins, 1)
-    each = bands / filters.sum(1)[:, None].clamp(min=1e-12)
-    spectrum = filters.T @ each / seen.clamp(min=1e-12)  # first guess: bands spread over their bins
+    if start is None:
+        each = bands / filters.sum(1)[:, None].clamp(min=1e-12)
+        spectrum = filters.T @ each / seen.clamp(min=1e-12)  # first guess: bands spread over their bins
+    else:
+        spectrum = start**config.power
     for _ in range(updates):
         ratio = bands / (filters @ spectrum).clamp(min=1e-12)
         spectrum = spectrum * (filters.T @ ratio) / seen.clamp(min=1e-12)
