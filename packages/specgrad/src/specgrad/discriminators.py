@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
-from .stft import Block, StftConfig
+from .blocks import Block
 from .transform import Grid, stft
 
 SLOPE = 0.1  # of leaky ReLUs, as HiFi-GAN's
@@ -103,7 +103,7 @@ class Frames(nn.Module):
         super().__init__()
         self.window = window
         self.first = nn.Linear(window, channels)  # window / 2 bins, real and imaginary
-        self.layers = nn.ModuleList(Block(channels, StftConfig(channels, kernel=5, expansion=2)) for _ in range(layers))
+        self.layers = nn.ModuleList(Block(channels, kernel=5, expansion=2) for _ in range(layers))
         self.norm = nn.LayerNorm(channels)
         self.score = nn.Linear(channels, 1)
 

@@ -135,7 +135,7 @@ class SpecGrad(Vocoder):
             error = flow.loss(made.target, estimate, spectrum, made.level, self.grid, config.flow, density)
             if not isinstance(self.net, StftNet):
                 return {"loss": error}
-            distance = self.net.spectrum_loss(made.condition.network, made.target, density)
+            distance = self.net.spectrum.loss(made.condition.network.spectrum, made.target, density)
             return {"loss": error + config.flow.spectrum * distance, "flow": error, "spectrum": distance}
 
     def set_statistics(self, mean: Tensor, std: Tensor) -> None:
@@ -154,7 +154,7 @@ class SpecGrad(Vocoder):
         with torch.no_grad(), torch.autocast(mel.device.type, enabled=False):
             raw, shaping = mel.float(), config.shaping
             if shaping.smoothing == "learned" and shaping.prior == "specgrad":
-                smooth = network.spectrum + shaping.floor
+                smooth = network.spectrum.amplitude + shaping.floor
             else:
                 smooth = envelope(raw, config.mel, shaping)
             spectrum = envelope(raw, config.mel, ShapingConfig(smoothing="interpolate"))
@@ -173,7 +173,9 @@ class SpecGrad(Vocoder):
     def estimate(self, noisy: Tensor, condition: Condition, level: Tensor) -> Tensor:
         """noisy (B, T) at levels (B,) -> the clean wave (flow) or the noise in it (diffusion), (B, T)."""
         if self.config.process == "diffusion":
-            result: Tensor = self.net(noisy, condition.network, level)
+            # the paper's noise is far louder than the envelope by which StftNet divides: by the gain of its window
+            unit = window_gain(self.grid) if isinstance(self.net, StftNet) else 1.0
+            result: Tensor = self.net(noisy / unit, condition.network, level) * unit
             return result
         into, past, out = flow.coefficients(level)
         return past * noisy + out * self.net(into * noisy, condition.network, level)

@@ -21,7 +21,9 @@ from torch import Tensor, nn
 
 from vocoder_core.mel import MelConfig
 
-from .shaping import LOWEST, detailed, fitted
+from .blocks import Block
+from .shaping import fitted
+from .spectrum import Spectrum, SpectrumNet
 from .transform import Grid, grid_of, istft, stft
 
 
@@ -32,11 +34,10 @@ class StftConfig:
     channels: int = 256  # C
     layers: int = 8  # blocks run at every step
     encoder_layers: int = 4  # blocks on the mel, run once
+    spectrum_layers: int = 4  # blocks of SpectrumNet, run once
     kernel: int = 7  # frames a block sees
     expansion: int = 3  # hidden width of a block, in C
     scale: int = 2  # windows and hop this many times shorter than the mel's: half of them learns faster at 16 kHz
-    updates: int = 10  # of the spectrum that fits the mel, from which the learned one starts
-    refit: int = 2  # updates that fit the learned one to the mel again
     floor: float = 0.03  # of the envelope, un-normalised STFT amplitude
 
     def __post_init__(self) -> None:
@@ -52,8 +53,7 @@ class StftCondition:
 
     features: Tensor  # (B, N, C)
     envelope: Tensor  # E (B, K, N) on the network's grid: what its input is divided by, no gradient
-    logarithm: Tensor  # log of the learned spectrum + floor (B, K', F) on the mel's grid, with gradient
-    spectrum: Tensor  # that spectrum (B, K', F), fitted to the mel, no gradient
+    spectrum: Spectrum  # (B, K', F) on the mel's grid
 
 
 class StftNet(nn.Module):
@@ -63,20 +63,18 @@ class StftNet(nn.Module):
         super().__init__()
         self.config, self.mel = config, mel
         self.grid: Grid = grid_of(mel, config.scale)
-        self.mel_grid: Grid = grid_of(mel)
         width, bins = config.channels, self.grid.bins
         self.mel_in = nn.Conv1d(mel.n_mels, width, config.kernel, padding=config.kernel // 2)
         self.speaker_in = nn.Linear(speaker_size, width, bias=False) if speaker_size else None
-        self.encoder = nn.ModuleList(Block(width, config) for _ in range(config.encoder_layers))
-        self.refine = nn.Linear(width, mel.n_fft // 2 + 1)  # log of the envelope's factor
+        self.encoder = nn.ModuleList(Block(width, config.kernel, config.expansion) for _ in range(config.encoder_layers))
+        self.spectrum = SpectrumNet(mel, width, config.spectrum_layers, config.kernel, config.floor)
         self.wave_in = nn.Linear(2 * bins, width)
         self.level_in = nn.Sequential(nn.Linear(128, width), nn.SiLU())
-        self.blocks = nn.ModuleList(Block(width, config, width) for _ in range(config.layers))
+        self.blocks = nn.ModuleList(Block(width, config.kernel, config.expansion, width) for _ in range(config.layers))
         self.norm = nn.LayerNorm(width)
         self.wave_out = nn.Linear(width, 2 * bins)
-        for layer in (self.refine, self.wave_out):
-            nn.init.zeros_(layer.weight)
-            nn.init.zeros_(layer.bias)
+        nn.init.zeros_(self.wave_out.weight)
+        nn.init.zeros_(self.wave_out.bias)
 
     def condition(self, raw: Tensor, mel: Tensor, speaker: Tensor | None = None) -> StftCondition:
         """raw: log-mel (B, M, F) of the front end; mel: the same, normalised; speaker (B, S) where the net has one."""
@@ -85,15 +83,9 @@ class StftNet(nn.Module):
             x = x + self.speaker_in(speaker)[:, None]
         for block in self.encoder:
             x = block(x)
-        factor = self.refine(x).float()
-        with torch.no_grad(), torch.autocast(raw.device.type, enabled=False):
-            known = (detailed(raw.float(), self.mel, self.config.updates) + self.config.floor).log()
-        logarithm = (known.transpose(1, 2) + factor.clamp(-5, 5)).transpose(1, 2)
-        with torch.no_grad(), torch.autocast(raw.device.type, enabled=False):
-            learned = (logarithm.detach().exp() - self.config.floor).clamp(min=LOWEST)
-            spectrum = detailed(raw.float(), self.mel, self.config.refit, learned)
+        spectrum = self.spectrum(raw, mel)
         features = self._at_own_rate(x.transpose(1, 2), raw).transpose(1, 2)
-        return StftCondition(features, self._envelope(spectrum + self.config.floor, raw), logarithm, spectrum)
+        return StftCondition(features, self._envelope(spectrum.amplitude + self.config.floor, raw), spectrum)
 
     def _envelope(self, spectrum: Tensor, raw: Tensor) -> Tensor:
         """E on the network's grid: a window s times shorter gathers s times less amplitude and has every s-th bin."""
@@ -104,21 +96,13 @@ class StftNet(nn.Module):
         repeated = frames.transpose(1, 2).repeat_interleave(self.config.scale, dim=1).transpose(1, 2)
         return fitted(repeated, self.grid, raw.shape[2] * self.mel.hop_length)
 
-    def spectrum_loss(self, condition: StftCondition, clean: Tensor, density: Tensor | None = None) -> Tensor:
-        """Mean distance of log E from the log spectrum of the true wave (B, T), in nepers. A scalar.
-
-        density (K,): what a bin counts, 1 on the mean.
-        """
-        true = stft(clean, self.mel_grid).abs()[..., : condition.logarithm.shape[2]]
-        distance = ((true + self.config.floor).log() - condition.logarithm).abs()
-        return (distance if density is None else distance * density[:, None]).mean()
-
     @property
     def context(self) -> int:
         """Frames of the mel, on either side, that one estimate depends on: kernels, and windows in and out."""
         reach = self.config.kernel // 2
         windows = 2 * -(-self.grid.win_length // self.mel.hop_length)
-        return reach * (self.config.encoder_layers + 1) + -(-reach * self.config.layers // self.config.scale) + windows
+        once = max(self.config.encoder_layers, self.config.spectrum_layers) + 1
+        return reach * once + -(-reach * self.config.layers // self.config.scale) + windows
 
     def forward(self, noisy: Tensor, condition: StftCondition, level: Tensor) -> Tensor:
         """noisy (B, T), level (B,) in [0, 1] -> estimate (B, T)."""
@@ -137,39 +121,6 @@ class StftNet(nn.Module):
 def _interleaved(rows: Tensor) -> Tensor:
     """Rows (2K, ...), all real parts before all imaginary ones -> (2K, ...) in the order of complex numbers."""
     return rows.unflatten(0, (2, -1)).transpose(0, 1).flatten(0, 1)
-
-
-class Block(nn.Module):
-    """ConvNeXt: depthwise convolution over frames, norm, scale and shift by the noise level, two-layer perceptron."""
-
-    def __init__(self, width: int, config: StftConfig, level_size: int = 0) -> None:
-        super().__init__()
-        self.depthwise = nn.Conv1d(width, width, config.kernel, padding=config.kernel // 2, groups=width)
-        self.norm = nn.LayerNorm(width)
-        self.level = nn.Linear(level_size, 2 * width) if level_size else None
-        self.wide = nn.Linear(width, config.expansion * width)
-        self.narrow = nn.Linear(config.expansion * width, width)
-        self.scale = nn.Parameter(torch.full((width,), 0.1))
-        if self.level is not None:
-            nn.init.zeros_(self.level.weight)
-            nn.init.zeros_(self.level.bias)
-
-    def forward(self, x: Tensor, told: Tensor | None = None) -> Tensor:
-        """x (B, N, C), told (B, level_size) -> (B, N, C)."""
-        # a 2-D convolution of one row: frames by channels is the layout its CPU kernels are quick in
-        weight = self.depthwise.weight.unsqueeze(2)
-        rows = F.conv2d(
-            x.transpose(1, 2).unsqueeze(2),
-            weight,
-            self.depthwise.bias,
-            padding=(0, weight.shape[-1] // 2),
-            groups=weight.shape[0],
-        )
-        y = self.norm(rows.squeeze(2).transpose(1, 2))
-        if self.level is not None and told is not None:
-            scale, shift = self.level(told)[:, None].chunk(2, dim=2)
-            y = y * (1 + scale) + shift
-        return x + self.scale * self.narrow(F.gelu(self.wide(y)))
 
 
 def sinusoids(level: Tensor, size: int = 128) -> Tensor:
