@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from math import log
 from typing import Literal
 
 import numpy as np
@@ -181,7 +182,7 @@ def fitted(filters: Tensor, grid: Grid, samples: int) -> Tensor:
 def mel_density(bins: int, sample_rate: float, like: Tensor) -> Tensor:
     """(K,): mels per hertz at each bin, 1 on the mean. On Slaney's scale constant below 1 kHz, then falling as 1 / f."""
     hertz = torch.linspace(0, sample_rate / 2, bins, dtype=like.dtype, device=like.device)
-    density = 1000 / hertz.clamp(min=1000)
+    density = torch.where(hertz < 1000, 3 / 200, 27 / log(6.4) / hertz.clamp(min=1))
     return density / density.mean()
 
 
