@@ -180,7 +180,7 @@ def fitted(filters: Tensor, grid: Grid, samples: int) -> Tensor:
 
 
 def mel_density(bins: int, sample_rate: float, like: Tensor) -> Tensor:
-    """(K,): mels per hertz at each bin, 1 on the mean. On Slaney's scale constant below 1 kHz, then falling as 1 / f."""
+    """(K,): mels per hertz at each bin, 1 on the mean. Slaney's scale: constant below 1 kHz, then falling as 1 / f."""
     hertz = torch.linspace(0, sample_rate / 2, bins, dtype=like.dtype, device=like.device)
     density = torch.where(hertz < 1000, 3 / 200, 27 / log(6.4) / hertz.clamp(min=1))
     return density / density.mean()

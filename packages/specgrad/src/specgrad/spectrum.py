@@ -1,6 +1,6 @@
 """SpectrumNet: the magnitude spectrum behind a mel, as far as a mel tells it.
 
-    mel (B, M, F) -> the non-negative spectrum that fits it -> times a factor per bin, learned -> fitted to the mel again
+    mel (B, M, F) -> non-negative spectrum that fits it -> times a factor per bin, learned -> fitted to the mel again
 
 80 bands leave open where in a band the energy lies: the harmonics. A network that has heard speech knows better than
 any pseudo-inverse, and phases settle far better on its spectrum: 16 iterations of Griffin-Lim reach PESQ 3.25 with it,

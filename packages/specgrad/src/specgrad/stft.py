@@ -1,13 +1,12 @@
 """StftNet: a ConvNeXt on the frames of an STFT whose bins are divided by an envelope from the mel (whitened).
 
-    mel (B, M, F) -> encoder, once per utterance -> features (B, N, C) and the envelope E (B, K, N) --------+
-                                                                                                            v
+    mel (B, M, F) -> encoder, once per utterance -> features (B, N, C);  SpectrumNet -> envelope E (B, K, N) --+
+                                                                                                               v
     noisy wav (B, T) -> STFT / E -> Linear -> + features -> L blocks, told the noise level -> Linear -> * E -> iSTFT
 
 One step costs 0.3 GFLOP per second of 16 kHz speech where DiffWave's costs 47. Blocks after Liu et al. 2022 (ConvNeXt,
 arXiv 2201.03545), frames as in Vocos (Siuzdak 2023, arXiv 2306.00814). Whitening spares the network the 60 dB between
-the bands of speech. Its envelope is the spectrum the encoder expects, trained by a loss of its own (`spectrum_loss`): the
-non-negative one that fits the mel, times a factor for each bin.
+the bands of speech. Its envelope is the spectrum that `spectrum.SpectrumNet` expects behind the mel.
 """
 
 from __future__ import annotations
@@ -66,7 +65,9 @@ class StftNet(nn.Module):
         width, bins = config.channels, self.grid.bins
         self.mel_in = nn.Conv1d(mel.n_mels, width, config.kernel, padding=config.kernel // 2)
         self.speaker_in = nn.Linear(speaker_size, width, bias=False) if speaker_size else None
-        self.encoder = nn.ModuleList(Block(width, config.kernel, config.expansion) for _ in range(config.encoder_layers))
+        self.encoder = nn.ModuleList(
+            Block(width, config.kernel, config.expansion) for _ in range(config.encoder_layers)
+        )
         self.spectrum = SpectrumNet(mel, width, config.spectrum_layers, config.kernel, config.floor)
         self.wave_in = nn.Linear(2 * bins, width)
         self.level_in = nn.Sequential(nn.Linear(128, width), nn.SiLU())

@@ -52,7 +52,7 @@ def spectrum_of_mel(
 ) -> torch.Tensor:
     """|STFT| (B, n_fft // 2 + 1, F) whose mel is nearest to log-mel (B, M, F); 0 in bins that no filter sees.
 
-    start: a positive |STFT| to begin from, whose shape within the bands is kept; None: the bands spread over their bins.
+    start: a positive |STFT| to begin from, whose shape within bands is kept; None: the bands spread over their bins.
     """
     bands = _mel_amplitude(mel, config)
     filters = torch.from_numpy(filterbank(config)).to(bands)  # (M, bins)
