@@ -21,7 +21,6 @@ from specgrad.shaping import (
     interpolated,
     liftered,
     liftered_onesided,
-    settled,
     shape,
     transfer,
     unshape,
@@ -321,31 +320,6 @@ def test_the_inverse_is_nearly_one(name: str, least: float, phase: str, speech: 
     again = unshape(shape(noise, filters, grid), filters, grid)
     assert decibel(noise, again - noise) > least
     assert abs(float((again * noise).mean() / noise.square().mean()) - 1) < 0.3
-
-
-def test_settled_noise_is_fast_griffin_lim_with_scipy(speech: Speech) -> None:
-    """Perraudin et al. 2013: magnitudes put back, phases of c_n + 0.99 (c_n - c_{n-1})."""
-    config, grid = PRESETS["asr16"], grid_of(PRESETS["asr16"])
-    filters = envelope(log_mel(speech(config, frames=20), config), config, PAPER)
-    noise = white(20 * 256)
-    kinds = {"nperseg": 1024, "noverlap": 768, "window": "hann"}
-    magnitude = np.concatenate([filters[0].numpy(), filters[0, :, -1:].numpy()], axis=1)
-    unit = signal.get_window("hann", 1024).sum()  # scipy's STFT is divided by it
-    wav, last = noise[0].numpy(), None
-    for _ in range(4):
-        spectrum = signal.stft(wav, **kinds, boundary="zeros", padded=False)[2] * unit
-        ahead = spectrum if last is None else spectrum + 0.99 * (spectrum - last)
-        last = spectrum
-        wav = signal.istft(magnitude * np.exp(1j * np.angle(ahead)) / unit, **kinds, boundary=True)[1]
-    found = settled(noise, filters, grid, 4)[0].numpy()
-    assert np.abs(found - wav).max() < 1e-8 * np.abs(wav).max()
-    assert settled(noise, filters, grid, 0) is noise
-
-    def off(x: np.ndarray) -> float:
-        own = np.abs(signal.stft(x, **kinds, boundary="zeros", padded=False)[2] * unit)
-        return float(np.linalg.norm(own - magnitude) / np.linalg.norm(magnitude))
-
-    assert off(found) < 0.7 * off(shape(noise, filters, grid)[0].numpy() / window_gain(grid))
 
 
 def test_single_precision_is_enough(speech: Speech) -> None:

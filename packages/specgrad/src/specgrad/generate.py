@@ -18,6 +18,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from . import diffusion, flow
+from .settle import matched
 
 if TYPE_CHECKING:
     from .model import SpecGrad
@@ -62,7 +63,8 @@ def _one_piece(
 
     shaped = (model.prior(noise, condition) for noise in white)
     if isinstance(how, int):
-        return flow.sample(estimate, next(shaped), flow.times(how))
+        wav = flow.sample(estimate, next(shaped), flow.times(how))
+        return matched(wav, model.noise_grid, mel, model.config.mel)
     told = diffusion.told(how, model.config.diffusion)
     return diffusion.sample(estimate, next(shaped), how, told, lambda: next(shaped))
 

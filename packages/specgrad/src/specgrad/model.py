@@ -24,7 +24,8 @@ from . import diffusion, flow, schedules
 from .diffusion import DiffusionConfig
 from .diffwave import DiffWave, DiffWaveConfig
 from .flow import FlowConfig
-from .shaping import ShapingConfig, envelope, mel_density, settled, shape, transfer, window_gain
+from .settle import settled
+from .shaping import ShapingConfig, envelope, mel_density, shape, transfer, window_gain
 from .stft import StftConfig, StftNet
 from .transform import grid_of
 from .wavegrad import WaveGrad, WaveGradConfig
@@ -41,7 +42,7 @@ class SpecGradConfig:
     network: Literal["stft", "diffwave", "wavegrad"] = "stft"
     # a learned envelope and noise whose frames agree: after equal training PESQ 2.4, of plain shaped noise 1.45
     shaping: ShapingConfig = field(
-        default_factory=lambda: ShapingConfig(smoothing="learned", phase="zero", floor=1e-3, iterations=16)
+        default_factory=lambda: ShapingConfig(smoothing="learned", phase="zero", floor=1e-3, iterations=32)
     )
     flow: FlowConfig = field(default_factory=FlowConfig)
     diffusion: DiffusionConfig = field(default_factory=DiffusionConfig)
@@ -62,6 +63,8 @@ class SpecGradConfig:
                 f"{self.network} knows {f'{known} steps' if known else 'levels in [0, 1]'}; expected diffusion.levels "
                 "discrete with diffwave.steps = diffusion.steps, or neither"
             )
+        if self.shaping.iterations and self.process == "diffusion":
+            raise ValueError(f"shaping.iterations is {self.shaping.iterations}; a diffusion's noise is not settled: 0")
         if not -12 <= self.level_db <= 0:
             raise ValueError(f"level_db is {self.level_db}; expected -12 to 0")
         if self.speaker_size < 0:
@@ -73,6 +76,7 @@ class Condition:
     """All that depends on the mel alone, computed once per utterance."""
 
     network: Any  # what the network's own `condition` gives
+    mel: Tensor  # (B, M, F)
     filters: Tensor  # M (B, K, F) of the noise
     spectrum: Tensor  # (B, K, F), the mel's amplitudes over the bins: what a flow's errors are weighted by
 
@@ -100,6 +104,9 @@ class SpecGrad(Vocoder):
         self.grid = grid_of(config.mel)
         networks = {"stft": StftNet, "diffwave": DiffWave, "wavegrad": WaveGrad}
         self.net = networks[config.network](getattr(config, config.network), config.mel, config.speaker_size)
+        # a learned envelope lies on the network's own frames
+        self.learned = config.shaping.smoothing == "learned" and config.shaping.prior == "specgrad"
+        self.noise_grid = self.net.spectrum.grid if self.learned and isinstance(self.net, StftNet) else self.grid
         self.register_buffer("mel_mean", torch.zeros(config.mel.n_mels))
         self.register_buffer("mel_std", torch.ones(config.mel.n_mels))
 
@@ -125,7 +132,9 @@ class SpecGrad(Vocoder):
             if config.process == "diffusion":
                 filters = made.condition.filters
                 return {
-                    "loss": diffusion.loss(made.target, made.estimate.float(), filters, self.grid, config.diffusion)
+                    "loss": diffusion.loss(
+                        made.target, made.estimate.float(), filters, self.noise_grid, config.diffusion
+                    )
                 }
             spectrum = made.condition.spectrum
             density = None
@@ -135,6 +144,8 @@ class SpecGrad(Vocoder):
             error = flow.loss(made.target, estimate, spectrum, made.level, self.grid, config.flow, density)
             if not isinstance(self.net, StftNet):
                 return {"loss": error}
+            if density is not None:
+                density = mel_density(self.net.spectrum.grid.bins, config.mel.sample_rate, spectrum)
             distance = self.net.spectrum.loss(made.condition.network.spectrum, made.target, density)
             return {"loss": error + config.flow.spectrum * distance, "flow": error, "spectrum": distance}
 
@@ -153,22 +164,24 @@ class SpecGrad(Vocoder):
         network = self.net.condition(mel, normal, speaker)
         with torch.no_grad(), torch.autocast(mel.device.type, enabled=False):
             raw, shaping = mel.float(), config.shaping
-            if shaping.smoothing == "learned" and shaping.prior == "specgrad":
+            if self.learned:
                 smooth = network.spectrum.amplitude + shaping.floor
             else:
                 smooth = envelope(raw, config.mel, shaping)
             spectrum = envelope(raw, config.mel, ShapingConfig(smoothing="interpolate"))
-            return Condition(network, transfer(smooth, shaping.phase), spectrum)
+            return Condition(network, raw, transfer(smooth, shaping.phase), spectrum)
 
     @torch.no_grad()
     def prior(self, white: Tensor, condition: Condition) -> Tensor:
         """Shaped noise (B, T) of white noise (B, T): in the paper's units, or for a flow as loud as the speech."""
         config = self.config
         with torch.autocast(white.device.type, enabled=False):
-            gain = config.flow.gamma / window_gain(self.grid) if config.process == "flow" else 1.0
-            noise = gain * shape(white, condition.filters, self.grid)
-            loud = gain * window_gain(self.grid) * condition.filters  # |M| as the noise's own STFT has it
-            return settled(noise, loud, self.grid, config.shaping.iterations)
+            noise, grid = shape(white, condition.filters, self.noise_grid), self.noise_grid
+            if config.process == "diffusion":
+                return noise
+            loud = condition.filters.abs()
+            noise = settled(noise / window_gain(grid), loud, grid, config.shaping.iterations, condition.mel, config.mel)
+            return config.flow.gamma * noise
 
     def estimate(self, noisy: Tensor, condition: Condition, level: Tensor) -> Tensor:
         """noisy (B, T) at levels (B,) -> the clean wave (flow) or the noise in it (diffusion), (B, T)."""

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vocoder_core.griffinlim import MOMENTUM, spectrum_of_mel
+from vocoder_core.griffinlim import spectrum_of_mel
 from vocoder_core.mel import MelConfig, filterbank
 
 from .transform import Grid, istft, stft
@@ -153,21 +153,6 @@ def shape(noise: Tensor, filters: Tensor, grid: Grid) -> Tensor:
 def unshape(wav: Tensor, filters: Tensor, grid: Grid) -> Tensor:
     """L^-1 x ~ G+ M^-1 G x, (B, T): 8 to 10 dB from exact, enough for a loss's weights."""
     return istft(stft(wav, grid) / fitted(filters, grid, wav.shape[-1]), grid, wav.shape[-1])
-
-
-def settled(noise: Tensor, filters: Tensor, grid: Grid, iterations: int) -> Tensor:
-    """Noise (B, T) after iterations of fast Griffin-Lim towards |M| (B, K, F): its phases fit from frame to frame."""
-    magnitude = fitted(filters.abs(), grid, noise.shape[-1])
-    wav, last = noise, None
-    for _ in range(iterations):
-        spectrum = stft(wav, grid)
-        ahead = spectrum if last is None else torch.lerp(last, spectrum, 1 + MOMENTUM)
-        last = spectrum
-        parts = torch.view_as_real(ahead)  # three times quicker than abs and complex products
-        power = parts[..., 0] * parts[..., 0] + parts[..., 1] * parts[..., 1]
-        unit = parts * (magnitude * (power + 1e-18).rsqrt())[..., None]
-        wav = istft(torch.view_as_complex(unit), grid, noise.shape[-1])
-    return wav
 
 
 def fitted(filters: Tensor, grid: Grid, samples: int) -> Tensor:

@@ -12,56 +12,65 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vocoder_core.mel import MelConfig
 
 from .blocks import Block
-from .shaping import LOWEST, detailed
+from .shaping import LOWEST, detailed, fitted
 from .transform import Grid, grid_of, stft
 
-FITTING, REFITTING = 10, 2  # updates of the spectrum before the network and after it
+FITTING = 10  # updates of the spectrum that fits the mel
 
 
 class Spectrum(NamedTuple):
     """A spectrum as the network gives it, and as the rest uses it."""
 
-    logarithm: Tensor  # log of the learned amplitude + floor (B, K, F), with gradient
-    amplitude: Tensor  # (B, K, F) fitted to the mel, un-normalised STFT units, no gradient
+    logarithm: Tensor  # log of the amplitude + floor (B, K, N) on the network's grid, with gradient
+    amplitude: Tensor  # (B, K, N), un-normalised STFT units, no gradient
 
 
 class SpectrumNet(nn.Module):
-    """mel -> amplitude of an un-normalised STFT on the mel's own frames."""
+    """mel -> amplitude of an un-normalised STFT with windows `scale` times shorter than the mel's, as many more frames."""
 
-    def __init__(self, mel: MelConfig, width: int, layers: int, kernel: int, floor: float) -> None:
+    def __init__(self, mel: MelConfig, scale: int, width: int, layers: int, kernel: int, floor: float) -> None:
         super().__init__()
-        self.mel, self.floor = mel, floor
-        self.grid: Grid = grid_of(mel)
+        self.mel, self.scale, self.floor = mel, scale, floor
+        self.grid: Grid = grid_of(mel, scale)
         self.mel_in = nn.Conv1d(mel.n_mels, width, kernel, padding=kernel // 2)
         self.blocks = nn.ModuleList(Block(width, kernel) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
-        self.refine = nn.Linear(width, self.grid.bins)  # log of the factor
+        self.refine = nn.Linear(width, scale * self.grid.bins)  # log of the factor, frame after frame
         nn.init.zeros_(self.refine.weight)
         nn.init.zeros_(self.refine.bias)
 
     def forward(self, raw: Tensor, mel: Tensor) -> Spectrum:
         """raw: log-mel (B, M, F) of the front end; mel: the same, normalised."""
-        with torch.no_grad(), torch.autocast(raw.device.type, enabled=False):
-            known = (detailed(raw.float(), self.mel, FITTING) + self.floor).log()
         x = self.mel_in(mel).transpose(1, 2)
         for block in self.blocks:
             x = block(x)
-        factor = self.refine(self.norm(x)).float().clamp(-5, 5)
-        logarithm = (known.transpose(1, 2) + factor).transpose(1, 2)
+        factor = self.refine(self.norm(x)).float().clamp(-5, 5).unflatten(2, (self.scale, -1)).flatten(1, 2)
         with torch.no_grad(), torch.autocast(raw.device.type, enabled=False):
-            learned = (logarithm.detach().exp() - self.floor).clamp(min=LOWEST)
-            return Spectrum(logarithm, detailed(raw.float(), self.mel, REFITTING, learned))
+            known = self._coarse(raw.float()).transpose(1, 2).repeat_interleave(self.scale, dim=1)
+        logarithm = ((known + self.floor).log() + factor).transpose(1, 2)
+        logarithm = fitted(logarithm, self.grid, raw.shape[2] * self.mel.hop_length)
+        return Spectrum(logarithm, (logarithm.detach().exp() - self.floor).clamp(min=LOWEST))
+
+    def _coarse(self, raw: Tensor) -> Tensor:
+        """(B, K, F): the spectrum that fits the mel, smoothed as a shorter window smooths it and halved as it gathers."""
+        spectrum = detailed(raw, self.mel, FITTING)
+        for _ in range(self.scale.bit_length() - 1):
+            power = F.pad(spectrum.transpose(1, 2).square(), (1, 1), mode="reflect")
+            smooth = 0.25 * power[..., :-2:2] + 0.5 * power[..., 1:-1:2] + 0.25 * power[..., 2::2]
+            spectrum = smooth.sqrt().transpose(1, 2) * 0.6  # between 1/2 of a tone and 1/sqrt 2 of noise
+        return spectrum
 
     def loss(self, made: Spectrum, clean: Tensor, density: Tensor | None = None) -> Tensor:
         """Mean distance of the logarithm from that of the true wave (B, T), in nepers. A scalar.
 
         density (K,): what a bin counts, 1 on the mean.
         """
-        true = stft(clean, self.grid).abs()[..., : made.logarithm.shape[2]]
+        true = stft(clean, self.grid).abs()
         distance = ((true + self.floor).log() - made.logarithm).abs()
         return (distance if density is None else distance * density[:, None]).mean()

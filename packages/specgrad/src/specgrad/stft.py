@@ -37,7 +37,7 @@ class StftConfig:
     kernel: int = 7  # frames a block sees
     expansion: int = 3  # hidden width of a block, in C
     scale: int = 2  # windows and hop this many times shorter than the mel's: half of them learns faster at 16 kHz
-    floor: float = 0.03  # of the envelope, un-normalised STFT amplitude
+    floor: float = 0.02  # of the envelope, un-normalised STFT amplitude
 
     def __post_init__(self) -> None:
         if self.channels < 2 or self.channels & (self.channels - 1):
@@ -52,7 +52,7 @@ class StftCondition:
 
     features: Tensor  # (B, N, C)
     envelope: Tensor  # E (B, K, N) on the network's grid: what its input is divided by, no gradient
-    spectrum: Spectrum  # (B, K', F) on the mel's grid
+    spectrum: Spectrum  # (B, K, N), with gradient
 
 
 class StftNet(nn.Module):
@@ -68,7 +68,9 @@ class StftNet(nn.Module):
         self.encoder = nn.ModuleList(
             Block(width, config.kernel, config.expansion) for _ in range(config.encoder_layers)
         )
-        self.spectrum = SpectrumNet(mel, width, config.spectrum_layers, config.kernel, config.floor)
+        self.spectrum = SpectrumNet(
+            mel, config.scale, width, config.spectrum_layers, config.kernel, config.floor
+        )
         self.wave_in = nn.Linear(2 * bins, width)
         self.level_in = nn.Sequential(nn.Linear(128, width), nn.SiLU())
         self.blocks = nn.ModuleList(Block(width, config.kernel, config.expansion, width) for _ in range(config.layers))
@@ -86,11 +88,7 @@ class StftNet(nn.Module):
             x = block(x)
         spectrum = self.spectrum(raw, mel)
         features = self._at_own_rate(x.transpose(1, 2), raw).transpose(1, 2)
-        return StftCondition(features, self._envelope(spectrum.amplitude + self.config.floor, raw), spectrum)
-
-    def _envelope(self, spectrum: Tensor, raw: Tensor) -> Tensor:
-        """E on the network's grid: a window s times shorter gathers s times less amplitude and has every s-th bin."""
-        return self._at_own_rate(spectrum[:, :: self.config.scale] / self.config.scale, raw)
+        return StftCondition(features, spectrum.amplitude + self.config.floor, spectrum)
 
     def _at_own_rate(self, frames: Tensor, raw: Tensor) -> Tensor:
         """(B, D, F) -> (B, D, N): each frame s times, the last one once more where the grid has its end."""
