@@ -24,7 +24,9 @@ BACK = 0.5  # exponent of a correction: what is taken back of a deviation
 LARGEST = 3.0  # factor of a correction
 
 
-def settled(wav: Tensor, magnitude: Tensor, grid: Grid, iterations: int, mel: Tensor, config: MelConfig) -> Tensor:
+def settled(
+    wav: Tensor, magnitude: Tensor, grid: Grid, iterations: int, mel: Tensor, config: MelConfig, every: int = EVERY
+) -> Tensor:
     """Wave (B, T) after iterations towards a magnitude (B, K, N) on a grid and a log-mel (B, M, F) of `config`."""
     wanted = bands(mel, config)
     aim, last = fitted(magnitude, grid, wav.shape[-1]), None
@@ -34,7 +36,7 @@ def settled(wav: Tensor, magnitude: Tensor, grid: Grid, iterations: int, mel: Te
         last = spectrum
         aimed = torch.view_as_real(ahead) * (aim / _magnitude(ahead))[..., None]
         wav = istft(torch.view_as_complex(aimed), grid, wav.shape[-1])
-        if iteration % EVERY == 0 and iteration < iterations:
+        if iteration % every == 0 and iteration < iterations:
             aim = aim * correction(wav, wanted, grid, config)
     return wav
 
