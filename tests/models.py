@@ -6,7 +6,7 @@ A new vocoder adds one entry. Sizes are so small that the whole suite takes seco
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -36,9 +36,8 @@ class Case:
     loss: Callable[[Any, dict[str, Tensor], Tensor], Tensor]  # (model, inputs, wav) -> scalar
     overfit: tuple[int, float, float]  # steps, learning rate, the factor by which the loss of one batch falls at least
     rounding: float = 0.0  # by which a row of a batch may differ from itself alone; none where samples are drawn
-    start: Callable[[Any], None] = lambda model: (
-        None
-    )  # moves weights that begin at zero
+    start: Callable[[Any], None] = lambda model: None  # moves weights that begin at zero
+    told: dict[str, Any] = field(default_factory=dict)  # what `synthesize` needs beside the mel
 
 
 def rnnms_inputs(model: RNNMS, mel: Tensor, wav: Tensor) -> dict[str, Tensor]:
@@ -54,10 +53,11 @@ def rnnms_loss(model: RNNMS, inputs: dict[str, Tensor], wav: Tensor) -> Tensor:
 
 
 def specgrad_inputs(model: SpecGrad, mel: Tensor, wav: Tensor) -> dict[str, Tensor]:
-    """The mel, the clean wave, noise, and a place between the two for each row."""
+    """The mel, the clean wave, noise, a place between the two for each row, and who speaks if that is asked."""
     draw = torch.Generator().manual_seed(2)
     white = torch.randn(wav.shape, generator=draw)
-    return {"mel": mel, "wav": wav, "white": white, "uniform": torch.rand(len(wav), generator=draw)}
+    who = {"speaker": torch.arange(len(wav)) % len(model.speakers.names)} if model.speakers else {}
+    return {"mel": mel, "wav": wav, "white": white, "uniform": torch.rand(len(wav), generator=draw), **who}
 
 
 def specgrad_loss(model: SpecGrad, inputs: dict[str, Tensor], wav: Tensor) -> Tensor:
@@ -85,6 +85,7 @@ def specgrad_case(name: str, config: SpecGradConfig, overfit: tuple[int, float, 
         overfit=overfit,
         rounding=1e-4,  # BLAS sums in another order; nothing is drawn from what it sums
         start=specgrad_start,
+        told={"speaker": config.speakers[0]} if config.speakers else {},
     )
 
 
@@ -113,5 +114,15 @@ CASES = [
             diffwave=DiffWaveConfig(channels=16, layers=4, cycle=4, embedding=16),
         ),
         overfit=(40, 1e-2, 3.0),
+    ),
+    specgrad_case(
+        "specgrad, speakers",
+        SpecGradConfig(
+            mel=MEL,
+            stft=StftConfig(channels=16, layers=2, encoder_layers=1),
+            speaker_size=4,
+            speakers=("one", "other"),
+        ),
+        overfit=(60, 1e-3, 3.0),
     ),
 ]

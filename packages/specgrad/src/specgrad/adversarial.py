@@ -105,7 +105,7 @@ class Unrolled(Vocoder):
         through has phases of its own, and errors against a recording would teach it to be quiet.
         """
         vocoder = self.vocoder
-        condition = vocoder.condition(batch.mel)
+        condition = vocoder.condition(batch.mel, batch.speaker)
         noise = vocoder.prior(batch.white, condition)
         passed = 0
 

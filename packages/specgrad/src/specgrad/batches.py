@@ -7,8 +7,10 @@ draws nothing.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,6 +18,8 @@ from vocoder_core.corpus import Corpus
 from vocoder_core.corpus.training_audio import TrainingAudio, generator
 from vocoder_core.mel import MelConfig, log_mel
 from vocoder_core.validation import spread
+
+from .speakers import numbers
 
 STATISTICS = 512, 8.0  # utterances and seconds of each that the mel's mean and deviation are taken from
 LEAST_DEVIATION = 0.1  # nat: of a band that hardly moves, such as those above the recordings' own bandwidth
@@ -42,29 +46,43 @@ class Batch:
     wav: Tensor  # (B, T) in [-1, 1]
     white: Tensor  # (B, T) standard normal, for the prior to shape
     place: Tensor  # (B,) uniform in [0, 1): where between noise and speech, one in each B-th part over all processes
+    speaker: Tensor | None = None  # (B,) int64, which of the model's speakers; (B, S) their vectors; None: it has none
 
 
 class Batches:
     """batches(step, rank, world_size) -> Batch: what `vocoder_core.train.fit` calls once per step."""
 
     def __init__(
-        self, corpus: Corpus, mel: MelConfig, crop: CropConfig, batch_size: int, seed: int, device: torch.device | str
+        self,
+        corpus: Corpus,
+        mel: MelConfig,
+        crop: CropConfig,
+        batch_size: int,
+        seed: int,
+        device: torch.device | str,
+        speakers: Sequence[str] = (),
     ) -> None:
+        """speakers: the names of the model's, if it has any; ValueError where the training split has others."""
         self.mel, self.crop, self.batch_size, self.seed, self.device = mel, crop, batch_size, seed, device
         self.audio = TrainingAudio(corpus, device)
+        self.speaker = numbers([e.speaker for e in self.audio.entries], speakers).to(device) if speakers else None
 
     def __call__(self, step: int, rank: int = 0, world_size: int = 1) -> Batch:
         """The batch of a step (they count from 1) for one of `world_size` processes."""
         size, count = self.batch_size, self.batch_size * world_size
         draw = generator(self.device, self.seed, step, rank)
-        places = self.audio.crops(self.seed, step, count, self.crop.frames)
-        wav = self.audio.waves(places[rank * size : (rank + 1) * size])
+        places = self.audio.crops(self.seed, step, count, self.crop.frames)[rank * size : (rank + 1) * size]
+        wav = self.audio.waves(places)
         softer = self.crop.gain_db * torch.rand(size, 1, generator=draw, device=self.device)
         wav = wav * 10 ** (-softer / 20)
         white = torch.randn(wav.shape, generator=draw, device=self.device)
         row = rank * size + torch.arange(size, device=self.device)
         place = (row + torch.rand(size, generator=draw, device=self.device)) / count
-        return Batch(log_mel(wav, self.mel), wav, white, place)
+        speaker = None
+        if self.speaker is not None:
+            utterance = np.searchsorted(self.audio.starts, places[:, 0], side="right") - 1
+            speaker = self.speaker[torch.from_numpy(utterance)]
+        return Batch(log_mel(wav, self.mel), wav, white, place, speaker)
 
 
 def mel_statistics(corpus: Corpus, mel: MelConfig) -> tuple[Tensor, Tensor]:

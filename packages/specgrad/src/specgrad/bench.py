@@ -71,11 +71,11 @@ def synthesis(model: SpecGrad, steps: int, batch: int, seconds: float, threads: 
     import torch
 
     frames = max(1, round(seconds * model.sample_rate / model.config.mel.hop_length))
-    mel = mel_of_noise(model, batch, frames)
+    mel, who = mel_of_noise(model, batch, frames), nobody(model, batch)
 
     def run() -> float:
         torch.set_num_threads(threads)
-        return model.synthesize(mel, steps=steps, seed=0).cpu().numel() / model.sample_rate
+        return model.synthesize(mel, steps=steps, seed=0, speaker=who).cpu().numel() / model.sample_rate
 
     run()
     return run
@@ -91,7 +91,8 @@ def training(model: SpecGrad, settings: Settings, threads: int) -> timing.Run:
     size, frames = settings.train.batch_size, settings.crop.frames
     mel = mel_of_noise(model, size, frames)
     wav = 0.1 * torch.randn(size, frames * model.config.mel.hop_length, device=mel.device)
-    batch = Batch(mel, wav, torch.randn_like(wav), (torch.arange(size, device=mel.device) + 0.5) / size)
+    place = (torch.arange(size, device=mel.device) + 0.5) / size
+    batch = Batch(mel, wav, torch.randn_like(wav), place, nobody(model, size))
     optimizer = torch.optim.AdamW(model.parameters(), settings.train.lr)
     loss = Loss()
 
@@ -116,6 +117,12 @@ def mel_of_noise(model: SpecGrad, batch: int, frames: int) -> Tensor:
 
     noise = torch.randn(batch, frames * model.config.mel.hop_length, generator=torch.Generator().manual_seed(0))
     return log_mel(0.1 * noise, model.config.mel).to(model.mel_mean.device)
+
+
+def nobody(model: SpecGrad, batch: int) -> Tensor | None:
+    """Speaker vectors (B, S) of nought, where the model takes some."""
+    size = model.config.speaker_size
+    return model.mel_mean.new_zeros(batch, size) if size else None
 
 
 def synthesis_table(rates: dict[tuple[int, int], list[float]]) -> str:

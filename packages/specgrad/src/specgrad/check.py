@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +11,7 @@ import torch
 from torch import Tensor
 
 from vocoder_core import metrics
-from vocoder_core.corpus import Corpus
+from vocoder_core.corpus import Corpus, Entry
 from vocoder_core.corpus.training_audio import generator
 from vocoder_core.mel import log_mel
 from vocoder_core.validation import CheckConfig, HeldOut
@@ -34,20 +36,29 @@ class Check:
     def __call__(self, model: SpecGrad, step: int, run_dir: Path) -> dict[str, float]:
         """The figures of the class's docstring."""
         figures, device = {}, next(model.parameters()).device
+
+        def said(entry: Entry) -> Tensor | None:
+            """The vector (S,) of who speaks: the mean of all for one whom training never heard."""
+            return model.speakers.vector(entry.speaker) if model.speakers else None
+
         for name, entries in self.held_out.groups.items():
             if entries:
                 clips = [self.held_out.clip(entry, device) for entry in entries]
-                figures[f"{name}_loss"] = float(np.mean(losses(model, clips)))
-        return figures | self.held_out.listen(model, run_dir / "samples" / f"{step:07d}", self.scores)
+                figures[f"{name}_loss"] = float(np.mean(losses(model, clips, [said(entry) for entry in entries])))
+        return figures | self.held_out.listen(model, run_dir / "samples" / f"{step:07d}", self.scores, said)
 
 
 @torch.inference_mode()
-def losses(model: SpecGrad, wavs: list[Tensor]) -> list[float]:
-    """The loss of each wave (T,), T a multiple of hop_length; wave i of N at place (i + 1/2) / N of noise to speech."""
+def losses(model: SpecGrad, wavs: list[Tensor], speakers: Sequence[Tensor | None] = ()) -> list[float]:
+    """The loss of each wave (T,), T a multiple of hop_length; wave i of N at place (i + 1/2) / N of noise to speech.
+
+    speakers: a vector (S,) for each, where the model has speakers.
+    """
     values = []
-    for i, wav in enumerate(wavs):
+    for i, (wav, speaker) in enumerate(zip_longest(wavs, speakers)):
         white = torch.randn(1, len(wav), generator=generator(wav.device, i), device=wav.device)
         place = torch.tensor([(i + 0.5) / len(wavs)], device=wav.device)
-        made = model(log_mel(wav[None], model.config.mel), wav[None], white, place)
+        who = None if speaker is None else speaker[None]
+        made = model(log_mel(wav[None], model.config.mel), wav[None], white, place, who)
         values.append(float(model.loss(made)["loss"]))
     return values

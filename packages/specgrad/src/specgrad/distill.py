@@ -46,7 +46,8 @@ def _distill(arguments: argparse.Namespace) -> None:
     corpus.require(config.mel, level="peak", level_db=config.level_db)
     torch.manual_seed(settings.train.seed)
     loss = AdversarialLoss(settings, config.mel.sample_rate).to(device)
-    batches = Batches(corpus, config.mel, settings.crop, settings.train.batch_size, settings.train.seed, device)
+    size, seed = settings.train.batch_size, settings.train.seed
+    batches = Batches(corpus, config.mel, settings.crop, size, seed, device, config.speakers)
     check = Check(corpus, settings.check)
     training.record(settings, arguments.run)
 

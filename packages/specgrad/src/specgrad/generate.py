@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from . import diffusion, flow
 from .settle import matched
+from .speakers import Who
 
 if TYPE_CHECKING:
     from .model import SpecGrad
@@ -31,7 +32,7 @@ def generate(
     mel: Tensor,
     how: int | tuple[float, ...],
     seed: int | Sequence[int] | None,
-    speaker: Tensor | None,
+    speaker: Who | None,
     progress: bool,
 ) -> Tensor:
     """Waves (B, F * hop) in [-1, 1] of mels (B, M, F). how: steps of a flow, or betas of a diffusion."""
@@ -54,7 +55,7 @@ def generate(
 
 
 def _one_piece(
-    model: SpecGrad, mel: Tensor, how: int | tuple[float, ...], white: list[Tensor], speaker: Tensor | None
+    model: SpecGrad, mel: Tensor, how: int | tuple[float, ...], white: list[Tensor], speaker: Who | None
 ) -> Tensor:
     condition = model.condition(mel, speaker)
 

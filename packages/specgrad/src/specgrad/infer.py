@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from .model import SpecGrad
+    from .speakers import Who
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -28,6 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         metavar="NAME|FILE",
         help="of a diffusion: wg50 wg6 wg3 pg12 pg6, linear or even with --steps, or a YAML file of `betas: [...]`",
     )
+    parser.add_argument("--speaker", metavar="NAME", help="who speaks, for a model trained with speakers")
     return cli.run(parser, _infer, argv)
 
 
@@ -37,7 +39,7 @@ def _infer(arguments: argparse.Namespace) -> None:
     if arguments.steps is not None and arguments.steps < 1:
         raise ValueError(f"--steps is {arguments.steps}; expected 1 or more")
     model = SpecGrad.from_pretrained(arguments.checkpoint, device=cli.device(arguments.device))
-    options = {"steps": arguments.steps, "schedule": arguments.schedule, "seed": arguments.seed}
+    options = {name: getattr(arguments, name) for name in ("steps", "schedule", "seed", "speaker")}
     inference.infer(arguments, model.config.mel, level(model), partial(model.synthesize, progress=True, **options))
 
 
@@ -49,12 +51,13 @@ def copy(
     steps: int | None = None,
     schedule: str | Path | Sequence[float] | None = None,
     seed: int | None = None,
+    speaker: Who | None = None,
 ) -> np.ndarray:
     """The vocoder's copy of a mono recording (T,): analysed, synthesised, aligned; (T,) at the same rate and level.
 
     Raises ValueError for an empty recording, and as `SpecGrad.synthesize` does.
     """
-    synthesize = partial(model.synthesize, steps=steps, schedule=schedule, seed=seed)
+    synthesize = partial(model.synthesize, steps=steps, schedule=schedule, seed=seed, speaker=speaker)
     return inference.copy(wav, sample_rate, model.config.mel, level(model), synthesize)
 
 

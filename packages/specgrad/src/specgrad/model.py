@@ -26,6 +26,7 @@ from .diffwave import DiffWave, DiffWaveConfig
 from .flow import FlowConfig
 from .settle import settled
 from .shaping import ShapingConfig, envelope, mel_density, shape, transfer, window_gain
+from .speakers import Speakers, Who, vectors
 from .stft import StftConfig, StftNet
 from .transform import grid_of
 from .wavegrad import WaveGrad, WaveGradConfig
@@ -50,6 +51,7 @@ class SpecGradConfig:
     diffwave: DiffWaveConfig = field(default_factory=DiffWaveConfig)
     wavegrad: WaveGradConfig = field(default_factory=WaveGradConfig)
     speaker_size: int = 0  # S, of a speaker vector; 0: none, as a mel says who speaks
+    speakers: tuple[str, ...] = ()  # whose vectors are learned; none: they come from outside
     level_db: float = -0.4455  # dBFS of the highest sample of the recordings it learns from: 0.95
 
     def __post_init__(self) -> None:
@@ -69,6 +71,8 @@ class SpecGradConfig:
             raise ValueError(f"level_db is {self.level_db}; expected -12 to 0")
         if self.speaker_size < 0:
             raise ValueError(f"speaker_size is {self.speaker_size}; expected 0 or more")
+        if self.speakers and (not self.speaker_size or len(set(self.speakers)) < len(self.speakers)):
+            raise ValueError(f"speakers has {len(self.speakers)} names; expected different ones, and speaker_size > 0")
 
 
 @dataclass(frozen=True)
@@ -107,14 +111,15 @@ class SpecGrad(Vocoder):
         # a learned envelope lies on the network's own frames
         self.learned = config.shaping.smoothing == "learned" and config.shaping.prior == "specgrad"
         self.noise_grid = self.net.spectrum.grid if self.learned and isinstance(self.net, StftNet) else self.grid
+        self.speakers = Speakers(config.speakers, config.speaker_size) if config.speakers else None
         self.register_buffer("mel_mean", torch.zeros(config.mel.n_mels))
         self.register_buffer("mel_std", torch.ones(config.mel.n_mels))
 
-    def forward(self, mel: Tensor, wav: Tensor, white: Tensor, uniform: Tensor, speaker: Tensor | None = None) -> Pass:
+    def forward(self, mel: Tensor, wav: Tensor, white: Tensor, uniform: Tensor, speaker: Who | None = None) -> Pass:
         """Training pass: noise is shaped by the mel and mixed into the wave, the network estimates what is asked.
 
         mel (B, M, F); wav (B, T) clean, T = F * hop_length; white noise (B, T) ~ N(0, 1); uniform (B,) in [0, 1), from
-        which the noise levels are drawn; speaker (B, S) where the model has one. Its `loss` says how wrong it was.
+        which the noise levels are drawn; speaker as `condition` has it. Its `loss` says how wrong it was.
         """
         condition = self.condition(mel, speaker)
         noise = self.prior(white, condition)
@@ -154,14 +159,12 @@ class SpecGrad(Vocoder):
         self.mel_mean.copy_(mean)
         self.mel_std.copy_(std.clamp(min=1e-3))
 
-    def condition(self, mel: Tensor, speaker: Tensor | None = None) -> Condition:
-        """What mels (B, M, F) say, and speakers (B, S) where the model has them."""
+    def condition(self, mel: Tensor, speaker: Who | None = None) -> Condition:
+        """What mels (B, M, F) say, and who speaks where the model has speakers: (B, S), (B,) int64, or names."""
         config = self.config
-        if (speaker is None) != (config.speaker_size == 0):
-            got = "no speaker" if speaker is None else "a speaker"
-            raise ValueError(f"the model got {got}; it was made for speaker vectors of size {config.speaker_size}")
+        who = vectors(speaker, config.speaker_size, self.speakers, mel)
         normal = (mel - self.mel_mean[:, None]) / self.mel_std[:, None]
-        network = self.net.condition(mel, normal, speaker)
+        network = self.net.condition(mel, normal, who)
         with torch.no_grad(), torch.autocast(mel.device.type, enabled=False):
             raw, shaping = mel.float(), config.shaping
             if self.learned:
@@ -201,7 +204,7 @@ class SpecGrad(Vocoder):
         steps: int | None = None,
         seed: int | Sequence[int] | None = None,
         schedule: str | Path | Sequence[float] | None = None,
-        speaker: Tensor | None = None,
+        speaker: Who | None = None,
         progress: bool = False,
     ) -> Tensor:
         """Wave (B, F * hop_length), float32 in [-1, 1], of a mel (B, M, F) (or (F * hop_length,) of one (M, F)).
@@ -209,13 +212,14 @@ class SpecGrad(Vocoder):
         steps: of the sampler, more of them cost more (default 4, of a diffusion 6).
         seed: the same seed gives the same wave, alone or in a batch; a sequence gives each row its own; None: any.
         schedule: of a diffusion: a name (wg6, pg6, ...), "linear", "even", betas or a YAML file of them.
-        speaker: (B, S), or (S,) of one mel, where the model was made for speaker vectors.
+        speaker: where the model was made with speakers: a name, a name for each row, their numbers (B,) int64 or
+            vectors (B, S), or for one mel () or (S,).
         """
         from .generate import generate
 
         batch = self._checked(mel)
         how = self._sampler(steps, schedule)
-        who = speaker[None] if speaker is not None and mel.dim() == 2 else speaker
+        who = speaker[None] if isinstance(speaker, Tensor) and mel.dim() == 2 else speaker
         wav = generate(self, batch, how, seed, who, progress)
         return wav if mel.dim() == 3 else wav[0]
 

@@ -53,6 +53,7 @@ class StftCondition:
     features: Tensor  # (B, N, C)
     envelope: Tensor  # E (B, K, N) on the network's grid: what its input is divided by, no gradient
     spectrum: Spectrum  # (B, K, N), with gradient
+    speaker: Tensor | None  # (B, C), told to every block with the noise level: a scale and a shift (FiLM)
 
 
 class StftNet(nn.Module):
@@ -68,9 +69,7 @@ class StftNet(nn.Module):
         self.encoder = nn.ModuleList(
             Block(width, config.kernel, config.expansion) for _ in range(config.encoder_layers)
         )
-        self.spectrum = SpectrumNet(
-            mel, config.scale, width, config.spectrum_layers, config.kernel, config.floor
-        )
+        self.spectrum = SpectrumNet(mel, config.scale, width, config.spectrum_layers, config.kernel, config.floor)
         self.wave_in = nn.Linear(2 * bins, width)
         self.level_in = nn.Sequential(nn.Linear(128, width), nn.SiLU())
         self.blocks = nn.ModuleList(Block(width, config.kernel, config.expansion, width) for _ in range(config.layers))
@@ -82,13 +81,14 @@ class StftNet(nn.Module):
     def condition(self, raw: Tensor, mel: Tensor, speaker: Tensor | None = None) -> StftCondition:
         """raw: log-mel (B, M, F) of the front end; mel: the same, normalised; speaker (B, S) where the net has one."""
         x = self.mel_in(mel).transpose(1, 2)
-        if self.speaker_in is not None and speaker is not None:
-            x = x + self.speaker_in(speaker)[:, None]
+        said = None if self.speaker_in is None or speaker is None else self.speaker_in(speaker)
+        if said is not None:
+            x = x + said[:, None]
         for block in self.encoder:
             x = block(x)
         spectrum = self.spectrum(raw, mel)
         features = self._at_own_rate(x.transpose(1, 2), raw).transpose(1, 2)
-        return StftCondition(features, spectrum.amplitude + self.config.floor, spectrum)
+        return StftCondition(features, spectrum.amplitude + self.config.floor, spectrum, said)
 
     def _at_own_rate(self, frames: Tensor, raw: Tensor) -> Tensor:
         """(B, D, F) -> (B, D, N): each frame s times, the last one once more where the grid has its end."""
@@ -109,6 +109,8 @@ class StftNet(nn.Module):
         parts = torch.view_as_real(stft(noisy, self.grid).transpose(1, 2) / envelope).flatten(2)  # re, im, re, im ...
         x = F.linear(parts, _interleaved(self.wave_in.weight.t()).t(), self.wave_in.bias) + condition.features
         told = self.level_in(sinusoids(level))
+        if condition.speaker is not None:
+            told = told + condition.speaker
         for block in self.blocks:
             x = block(x, told)
         weight, bias = _interleaved(self.wave_out.weight), _interleaved(self.wave_out.bias)

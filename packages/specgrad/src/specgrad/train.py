@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from vocoder_core import cli, training
@@ -33,10 +34,14 @@ def _train(arguments: argparse.Namespace) -> None:
     mel = settings.model.mel
     corpus = Corpus.open(arguments.data)
     corpus.require(mel, level="peak", level_db=settings.model.level_db)
+    if settings.model.speaker_size and not settings.model.speakers:
+        names = tuple(sorted({entry.speaker for entry in corpus.split("train")}))
+        settings = replace(settings, model=replace(settings.model, speakers=names))
     torch.manual_seed(settings.train.seed)
     device = cli.device(arguments.device)
     model = training.initial(SpecGrad, settings.model, arguments.init)
-    batches = Batches(corpus, mel, settings.crop, settings.train.batch_size, settings.train.seed, device)
+    size, seed, names = settings.train.batch_size, settings.train.seed, settings.model.speakers
+    batches = Batches(corpus, mel, settings.crop, size, seed, device, names)
     if arguments.init is None and not (arguments.run / "resume.pt").exists():
         model.set_statistics(*mel_statistics(corpus, mel))  # else the checkpoint has them, which its weights know
     check = Check(corpus, settings.check)
@@ -50,7 +55,7 @@ class Loss:
 
     def __call__(self, model: Any, batch: Any) -> dict[str, Any]:
         """The loss with gradient, its parts without, and how many samples they are a mean of."""
-        made = model(batch.mel, batch.wav, batch.white, batch.place)
+        made = model(batch.mel, batch.wav, batch.white, batch.place, batch.speaker)
         figures = getattr(model, "module", model).loss(made)  # several processes: `module` is the model itself
         parts = {name: value.detach() for name, value in figures.items() if name != "loss"}
         return {"loss": figures["loss"], **parts, "samples": batch.wav.numel()}

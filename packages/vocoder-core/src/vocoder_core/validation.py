@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,15 +46,23 @@ class HeldOut:
         samples = min(entry.samples, int(self.config.seconds * rate) // hop * hop)
         return torch.from_numpy(self.corpus.wav(entry)[:samples]).to(device)
 
-    def listen(self, model: Any, folder: Path, scores: Sequence[str]) -> dict[str, float]:
-        """Synthesise some clips from their mels into folder/ID.wav; the mean of each score over them."""
+    def listen(
+        self, model: Any, folder: Path, scores: Sequence[str], speaker: Callable[[Entry], Tensor | None] | None = None
+    ) -> dict[str, float]:
+        """Synthesise some clips from their mels into folder/ID.wav; the mean of each score over them.
+
+        speaker: what `synthesize` is told about an entry's speaker, by models that want to be told.
+        """
         entries = spread(self.groups["seen"] + self.groups["unseen"], self.config.synthesize)
-        rows = [self._copy(model, entry, folder, scores) for entry in entries]
+        told: list[dict[str, Any]] = [{"speaker": speaker(entry)} if speaker else {} for entry in entries]
+        rows = [self._copy(model, entry, folder, scores, more) for entry, more in zip(entries, told)]
         return {name: float(np.mean([row[name] for row in rows])) for name in (rows[0] if rows else ())}
 
-    def _copy(self, model: Any, entry: Entry, folder: Path, scores: Sequence[str]) -> dict[str, float]:
+    def _copy(
+        self, model: Any, entry: Entry, folder: Path, scores: Sequence[str], told: dict[str, Any]
+    ) -> dict[str, float]:
         wav = self.clip(entry, next(model.parameters()).device)
-        made = model.synthesize(log_mel(wav, model.config.mel), seed=0).cpu().numpy()
+        made = model.synthesize(log_mel(wav, model.config.mel), seed=0, **told).cpu().numpy()
         folder.mkdir(parents=True, exist_ok=True)
         audio.save(folder / f"{Path(entry.id).name}.wav", made, model.sample_rate)
         return metrics.score(wav.cpu().numpy(), made, model.sample_rate, metrics=scores)
