@@ -12,11 +12,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from specgrad import SpecGrad, SpecGradConfig, diffusion
+from specgrad import SpecGradConfig, diffusion
 from specgrad.diffusion import DiffusionConfig
 from specgrad.schedules import SCHEDULES, aligned_steps, choose, even, levels, linear
 from specgrad.shaping import ShapingConfig, envelope, shape, transfer
-from specgrad.stft import StftConfig
 from specgrad.transform import grid_of
 from vocoder_core.mel import log_mel
 from vocoder_core.mel_presets import PRESETS

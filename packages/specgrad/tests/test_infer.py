@@ -20,7 +20,7 @@ from specgrad.stft import StftConfig
 from vocoder_core import audio, mel_file
 from vocoder_core.inference import analyse
 
-FLOW = SpecGradConfig(stft=StftConfig(channels=16, layers=1, encoder_layers=1, updates=1))
+FLOW = SpecGradConfig(stft=StftConfig(channels=16, layers=1, encoder_layers=1, spectrum_layers=1))
 DIFFUSION = SpecGradConfig(
     process="diffusion", network="diffwave", shaping=ShapingConfig(),
     diffwave=DiffWaveConfig(channels=8, layers=2, cycle=2, embedding=8),

@@ -78,7 +78,7 @@ def loss(
 
 
 def times(steps: int) -> list[float]:
-    """The times at which a sampler of that many steps estimates: 1/(N + 1), ... N/(N + 1). The one at 0 costs nothing."""
+    """The times at which a sampler of N steps estimates: 1/(N + 1), ... N/(N + 1). The one at 0 costs nothing."""
     if steps < 1:
         raise ValueError(f"steps is {steps}; expected 1 or more")
     return [step / (steps + 1) for step in range(1, steps + 1)]

@@ -32,7 +32,7 @@ class Spectrum(NamedTuple):
 
 
 class SpectrumNet(nn.Module):
-    """mel -> amplitude of an un-normalised STFT with windows `scale` times shorter than the mel's, as many more frames."""
+    """mel -> amplitude of an un-normalised STFT: windows `scale` times shorter than the mel's, as many more frames."""
 
     def __init__(self, mel: MelConfig, scale: int, width: int, layers: int, kernel: int, floor: float) -> None:
         super().__init__()
@@ -58,7 +58,7 @@ class SpectrumNet(nn.Module):
         return Spectrum(logarithm, (logarithm.detach().exp() - self.floor).clamp(min=LOWEST))
 
     def _coarse(self, raw: Tensor) -> Tensor:
-        """(B, K, F): the spectrum that fits the mel, smoothed as a shorter window smooths it and halved as it gathers."""
+        """(B, K, F): the spectrum that fits the mel, smoothed as a shorter window smooths it, halved as it gathers."""
         spectrum = detailed(raw, self.mel, FITTING)
         for _ in range(self.scale.bit_length() - 1):
             power = F.pad(spectrum.transpose(1, 2).square(), (1, 1), mode="reflect")
