@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from specgrad.settle import correction, matched, settled
+from specgrad.settle import aimed, correction, matched, settled
 from specgrad.shaping import ShapingConfig, bands, detailed, envelope, shape, window_gain
 from specgrad.transform import grid_of
 from vocoder_core.mel import log_mel
@@ -50,7 +50,6 @@ def test_settled_noise_is_fast_griffin_lim_with_scipy(speech: Speech) -> None:
     assert off(found) < 0.7 * off(shape(noise, filters, grid)[0].numpy() / window_gain(grid))
 
 
-
 @pytest.mark.parametrize("preset", ["asr16", "rnnms16", "hifi22"])
 def test_a_wave_whose_mel_is_the_wanted_one_is_left_alone(preset: str, speech: Speech) -> None:
     config = PRESETS[preset]
@@ -85,3 +84,17 @@ def test_the_feedback_brings_a_wrong_spectrum_to_the_wanted_mel(speech: Speech) 
         return float((log_mel(settled(noise, wrong, grid, iterations, mel, config), config) - mel).abs().mean())
 
     assert off(24) < 0.5 * off(4)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_kernel_does_what_the_definition_says(dtype: torch.dtype) -> None:
+    generator = torch.Generator().manual_seed(0)
+    spectrum, last = (torch.randn(2, 5, 33, 2, dtype=dtype, generator=generator) for _ in range(2))
+    aim = torch.rand(2, 5, 33, dtype=dtype, generator=generator)
+    for before in (None, torch.view_as_complex(last)):
+        now = torch.view_as_complex(spectrum)
+        ahead = now if before is None else now + 0.99 * (now - before)
+        wanted = aim * ahead / ahead.abs()
+        found, kept = aimed(now.clone(), None if before is None else before.clone(), aim)
+        torch.testing.assert_close(found, wanted)
+        torch.testing.assert_close(kept, now)

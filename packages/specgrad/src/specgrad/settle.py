@@ -10,7 +10,6 @@ that it leads to; half of the deviation is taken back each time (PESQ after 32 i
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from vocoder_core.griffinlim import MOMENTUM
@@ -29,16 +28,34 @@ def settled(
 ) -> Tensor:
     """Wave (B, T) after iterations towards a magnitude (B, K, N) on a grid and a log-mel (B, M, F) of `config`."""
     wanted = bands(mel, config)
-    aim, last = fitted(magnitude, grid, wav.shape[-1]), None
+    aim = _rows(fitted(magnitude, grid, wav.shape[-1])).contiguous()
+    last = None
     for iteration in range(1, iterations + 1):
-        spectrum = stft(wav, grid)
-        ahead = spectrum if last is None else torch.lerp(last, spectrum, 1 + MOMENTUM)
-        last = spectrum
-        aimed = torch.view_as_real(ahead) * (aim / _magnitude(ahead))[..., None]
-        wav = istft(torch.view_as_complex(aimed), grid, wav.shape[-1])
+        spectrum = _rows(stft(wav, grid))  # (B, N, K), as it lies in memory
+        ahead, last = aimed(spectrum, last, aim)
+        wav = istft(_rows(ahead), grid, wav.shape[-1])
         if iteration % every == 0 and iteration < iterations:
-            aim = aim * correction(wav, wanted, grid, config)
+            aim = aim * _rows(correction(wav, wanted, grid, config))
     return wav
+
+
+def aimed(spectrum: Tensor, last: Tensor | None, aim: Tensor) -> tuple[Tensor, Tensor]:
+    """(spectrum + momentum (spectrum - last) at the magnitudes `aim`, spectrum), all (B, N, K)."""
+    if spectrum.device.type == "cpu" and spectrum.numel():
+        return _aimed_on_cpu(spectrum, last, aim)
+    ahead = spectrum if last is None else torch.lerp(last, spectrum, 1 + MOMENTUM)
+    parts = torch.view_as_real(ahead) * (aim / _magnitude(ahead))[..., None]
+    return torch.view_as_complex(parts), spectrum
+
+
+def _aimed_on_cpu(spectrum: Tensor, last: Tensor | None, aim: Tensor) -> tuple[Tensor, Tensor]:
+    from .settle_kernel import aim_at
+
+    momentum = 0.0 if last is None else MOMENTUM
+    before = torch.zeros_like(spectrum) if last is None else last
+    flat = [torch.view_as_real(each).view(-1).numpy() for each in (spectrum, before)]
+    aim_at(*flat, aim.view(-1).numpy(), flat[0].dtype.type(momentum))
+    return spectrum, before
 
 
 def matched(wav: Tensor, grid: Grid, mel: Tensor, config: MelConfig) -> Tensor:
@@ -51,16 +68,22 @@ def correction(wav: Tensor, wanted: Tensor, grid: Grid, config: MelConfig, back:
     """Factor (B, K, N) for magnitudes on a grid that takes back a part of how a wave's mel bands (B, M, F) are off."""
     filters = torch.from_numpy(filterbank(config)).to(wav)
     heard = preemphasise(wav, config.preemphasis) if config.preemphasis else wav
-    power = _magnitude(stft(heard, grid_of(config)))[..., : wanted.shape[2]] ** config.power
+    power = _rows(_magnitude(stft(heard, grid_of(config)))[..., : wanted.shape[2]]) ** config.power
     floor = 100 * config.floor
-    ratio = ((wanted + floor) / (filters @ power + floor)) ** (back / config.power)
-    weights = filters.T / filters.sum(0)[:, None].clamp(min=1e-6)
-    factor = weights @ ratio.clamp(LARGEST**-back, LARGEST**back)
-    unheard = filters.sum(0) < 1e-6
-    factor[:, unheard] = 1
+    ratio = ((_rows(wanted) + floor) / (power @ filters.T + floor)) ** (back / config.power)  # (B, F, M)
     scale = config.n_fft // grid.n_fft
-    smooth = F.avg_pool1d(F.pad(factor[:, ::scale].repeat_interleave(scale, dim=2), (1, 1), mode="replicate"), 3, 1)
-    return fitted(smooth, grid, wav.shape[-1])
+    spread = filters[:, ::scale] / filters.sum(0)[::scale].clamp(min=1e-6)
+    factor = ratio.clamp(LARGEST**-back, LARGEST**back) @ spread  # (B, F, K)
+    factor[:, :, filters.sum(0)[::scale] < 1e-6] = 1
+    fine = factor.repeat_interleave(scale, dim=1)
+    around = torch.cat([fine[:, :1], fine, fine[:, -1:]], dim=1)
+    smooth = (around[:, :-2] + fine + around[:, 2:]) / 3
+    return fitted(_rows(smooth), grid, wav.shape[-1])
+
+
+def _rows(spectrum: Tensor) -> Tensor:
+    """(B, K, N) <-> (B, N, K), a view."""
+    return spectrum.transpose(1, 2)
 
 
 def _magnitude(spectrum: Tensor) -> Tensor:
