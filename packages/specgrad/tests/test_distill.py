@@ -17,6 +17,7 @@ from specgrad.adversarial import AdversarialLoss, DistillConfig, DistillSettings
 from specgrad.batches import Batch
 from specgrad.discriminators import DiscriminatorConfig, Discriminators
 from specgrad.distill import main
+from specgrad.settle import matched
 from specgrad.shaping import ShapingConfig
 from specgrad.stft import StftConfig
 from vocoder_core.mel import log_mel
@@ -55,11 +56,11 @@ def test_the_unrolled_waves_are_those_of_synthesize(steps: int) -> None:
         made = []
         for mel, white in zip(one.mel[:, None], one.white[:, None]):
             condition = model.condition(mel)
-            x = model.prior(white, condition)
-            for step in range(steps):  # x <- x + (x1 - x) / (steps left)
-                time = torch.full((1,), step / steps)
-                x = x + (model.estimate(x, condition, time) - x) / (steps - step)
-            made.append(x)
+            x = model.prior(white, condition) * steps / (steps + 1)  # the step from time 0, where the estimate is 0
+            for step in range(1, steps + 1):
+                time = torch.full((1,), step / (steps + 1))
+                x = x + (model.estimate(x, condition, time) - x) / (steps + 1 - step)
+            made.append(matched(x, model.noise_grid, mel, model.config.mel))
     assert torch.allclose(wave, torch.cat(made), atol=1e-5)
 
 
@@ -101,7 +102,7 @@ def test_discriminators_learn_from_the_call_and_the_generators_loss_leaves_them_
     before = {name: value.clone() for name, value in loss.judges.state_dict().items()}
     figures = loss(model, batch())
     moved = [not torch.equal(before[name], value) for name, value in loss.judges.state_dict().items()]
-    assert all(moved)
+    assert all(moved), [n for (n, _), m in zip(before.items(), moved) if not m]
     loss.optimizer.zero_grad()
     figures["loss"].backward()
     assert all(parameter.grad is None and parameter.requires_grad for parameter in loss.judges.parameters())

@@ -33,6 +33,7 @@ from .discriminators import (
     generator_loss,
 )
 from .model import Pass, SpecGrad, SpecGradConfig
+from .settle import matched
 from .spectral import SpectralLoss
 
 
@@ -120,6 +121,8 @@ class Unrolled(Vocoder):
             return vocoder.estimate(x, condition, time)
 
         wave = flow.sample(estimate, noise, flow.times(steps))
+        with torch.autocast(wave.device.type, enabled=False):
+            wave = matched(wave.float(), vocoder.noise_grid, batch.mel, vocoder.config.mel)
         if not self.regular:
             return wave, wave.new_zeros(())
         noisy = flow.between(noise, batch.wav, batch.place)
