@@ -1,7 +1,7 @@
 """make demo: the main job from end to end on the real speech in shared-audio/, on any machine, in a few minutes.
 
     recordings -> rnnms-preprocess -> rnnms-train (a tiny network, to show the road; it does not become intelligible)
-    held-out recordings -> the weights shipped in rnnms -> audio, score table, listening page
+    held-out recordings -> the weights shipped in each vocoder -> audio, score table, listening page
 
 Everything is written under --out; running it again goes on where it was.
 """
@@ -38,7 +38,7 @@ def main() -> None:
     command("rnnms-preprocess", SPEECH, out / "data", "--config", "tiny")
     say("2. Train a tiny network on them, to show that it learns (bits per sample fall)")
     command("rnnms-train", out / "data", out / "run", "--config", "tiny", "--set", f"train.steps={arguments.steps}")
-    say("3. Copy held-out recordings with the weights that come with rnnms, and score them")
+    say("3. Copy held-out recordings with the weights that come with the vocoders, and score them")
     page, table = listen(out / "page", arguments.clips)
     print(f"\n{table}\nAudio and page: {page}\nIn all {time.perf_counter() - began:.0f} s")
 
@@ -62,24 +62,29 @@ def command(name: str, *arguments: object) -> None:
 
 
 def listen(folder: Path, count: int) -> tuple[Path, str]:
-    """Copies of held-out clips by the shipped voice, beside the baselines; the page's path and the score table."""
+    """Copies of held-out clips by the shipped voices, beside the baselines; the page's path and the score table."""
     from tqdm import tqdm
 
+    import rnnms.infer
+    import specgrad.infer
     from rnnms import RNNMS
-    from rnnms.infer import copy
+    from specgrad import SpecGrad
     from vocoder_core import audio
     from vocoder_core.report import Clip, write_page
 
-    model = RNNMS.from_pretrained()
+    early, model = RNNMS.from_pretrained(), SpecGrad.from_pretrained()
     clips = []
-    for row in tqdm(held_out(count), desc="rnnms", unit="clip", disable=None):
+    for row in tqdm(held_out(count), desc="copies", unit="clip", disable=None):
         wav, rate = audio.load(SPEECH / row["path"], model.sample_rate)
         unseen = row["speaker"] in HEARD[:2]
         clips.append(
             Clip(
                 f"{row['speaker']} {row['utt']}",
                 wav,
-                {"rnnms": copy(model, wav, rate, seed=0)},
+                {
+                    "specgrad": specgrad.infer.copy(model, wav, rate, seed=0),
+                    "rnnms": rnnms.infer.copy(early, wav, rate, seed=0),
+                },
                 text=row["transcript"] or None,
                 note="A speaker never heard in training." if unseen else "Speaker heard in training, this clip not.",
             )
@@ -88,9 +93,12 @@ def listen(folder: Path, count: int) -> tuple[Path, str]:
         folder,
         clips,
         model.sample_rate,
-        title="rnnms: held-out speech and its copies",
-        intro=["Every clip is held out of the training of the shipped weights; Griffin-Lim hears the same mel."],
-        captions={"rnnms": "RNN_MS with the weights of the wheel: see the model card for how good it is yet."},
+        title="Held-out speech and its copies",
+        intro=["Every clip is held out of the training of the shipped weights; Griffin-Lim hears the mel of specgrad."],
+        captions={
+            "specgrad": "SpecGrad with the weights of the wheel, 4 steps.",
+            "rnnms": "RNN_MS with the weights of the wheel: an early voice, see its model card.",
+        },
         mel=model.config.mel,
         metrics=["core", "pesq", "estoi", "vuv_f1", "f0_rmse"],  # seconds each; ViSQOL and WORLD's MCD would double it
         progress=True,
