@@ -22,7 +22,6 @@ from vocoder_core.mel import log_mel
 FEW = ["--config", "tiny", "--device", "cpu"]
 DIFFUSION = ["model.process=diffusion", "model.network=diffwave", "model.shaping.smoothing=cepstrum",
              "model.shaping.iterations=0",
-             "model.shaping.iterations=0",
              "model.diffwave.channels=8", "model.diffwave.layers=2", "model.diffwave.embedding=16"]  # fmt: skip
 
 
