@@ -4,10 +4,13 @@
                         ^-----------------------------------------   wanted one, corrects the magnitudes it aims at
 
 Fast Griffin-Lim: Perraudin, Balazs & Sondergaard 2013. What a guessed magnitude has wrong shows in the mel of the wave
-that it leads to; half of the deviation is taken back each time (PESQ after 32 iterations: 3.52 without, 3.67 with it).
+that it leads to; half of the deviation is taken back each time. With a spectrum network after four minutes of training
+that brought PESQ from 3.52 to 3.67; with a better one it brings the mel nearer, by a tenth, and leaves PESQ as it is.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -49,8 +52,9 @@ def aimed(spectrum: Tensor, last: Tensor | None, aim: Tensor) -> tuple[Tensor, T
 
 
 def _aimed_on_cpu(spectrum: Tensor, last: Tensor | None, aim: Tensor) -> tuple[Tensor, Tensor]:
-    from .settle_kernel import aim_at
+    from . import settle_kernel
 
+    aim_at: Any = settle_kernel.aim_at  # numba's types say less than its signature
     momentum = 0.0 if last is None else MOMENTUM
     before = torch.zeros_like(spectrum) if last is None else last
     flat = [torch.view_as_real(each).view(-1).numpy() for each in (spectrum, before)]

@@ -13,7 +13,7 @@ import numpy as np
 FLOATS = np.ndarray[Any, Any]
 
 
-@numba.njit(cache=True, fastmath=True, nogil=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True, fastmath=True, nogil=True)
 def aim_at(spectrum: FLOATS, last: FLOATS, magnitude: FLOATS, momentum: float) -> None:
     """In place: spectrum (2n,) becomes what lies `momentum` ahead of it, at the magnitude (n,); last (2n,) what it was.
 
