@@ -116,7 +116,7 @@ class RNNMS(Vocoder):
         from .generate import generate_codes
 
         config = self.config
-        batch = self._checked(mel)
+        batch = self.checked(mel)
         lag = config.delay // config.mel.hop_length
         # labels lag the mel: hold the last frame a little longer, then drop the samples before the first one
         held = F.pad(batch, (0, lag), mode="replicate") if lag and batch.shape[2] else batch
@@ -131,18 +131,6 @@ class RNNMS(Vocoder):
         """Codes (B, T) the network is to predict for a wave (B, T) in [-1, 1]."""
         late = F.pad(wav, (self.config.delay, 0))[:, : wav.shape[1]]
         return mulaw.encode(emphasise(late, self.config.emphasis), self.config.bits, self.config.codec)
-
-    def _checked(self, mel: Tensor) -> Tensor:
-        n_mels = self.config.mel.n_mels
-        if mel.dim() not in (2, 3) or mel.shape[-2] != n_mels or not mel.is_floating_point():
-            raise ValueError(
-                f"synthesize got a {mel.dtype} tensor of shape {tuple(mel.shape)}; expected a float mel "
-                f"(B, {n_mels}, F) or ({n_mels}, F)"
-            )
-        if not mel.isfinite().all():
-            raise ValueError("synthesize got a mel with NaN or infinite values; expected finite ones: see log_mel")
-        batch = mel if mel.dim() == 3 else mel[None]
-        return batch.to(next(self.parameters()))
 
 
 class Decoder(nn.Module):

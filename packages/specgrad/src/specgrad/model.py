@@ -217,7 +217,7 @@ class SpecGrad(Vocoder):
         """
         from .generate import generate
 
-        batch = self._checked(mel)
+        batch = self.checked(mel)
         how = self._sampler(steps, schedule)
         who = speaker[None] if isinstance(speaker, Tensor) and mel.dim() == 2 else speaker
         wav = generate(self, batch, how, seed, who, progress)
@@ -231,15 +231,3 @@ class SpecGrad(Vocoder):
         if schedule is not None:
             raise ValueError(f"schedule is {schedule}; this model is a flow, which takes a number of steps alone")
         return len(flow.times(FLOW_STEPS if steps is None else steps))
-
-    def _checked(self, mel: Tensor) -> Tensor:
-        n_mels = self.config.mel.n_mels
-        if mel.dim() not in (2, 3) or mel.shape[-2] != n_mels or not mel.is_floating_point():
-            raise ValueError(
-                f"synthesize got a {mel.dtype} tensor of shape {tuple(mel.shape)}; expected a float mel "
-                f"(B, {n_mels}, F) or ({n_mels}, F)"
-            )
-        if not mel.isfinite().all():
-            raise ValueError("synthesize got a mel with NaN or infinite values; expected finite ones: see log_mel")
-        batch = mel if mel.dim() == 3 else mel[None]
-        return batch.to(next(self.parameters()))

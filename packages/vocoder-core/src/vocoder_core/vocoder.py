@@ -36,6 +36,22 @@ class Vocoder(nn.Module):
         """Samples per second of what `synthesize` returns."""
         return int(self.config.mel.sample_rate)
 
+    def checked(self, mel: torch.Tensor) -> torch.Tensor:
+        """A mel (B, M, F) or (M, F) as a batch (B, M, F) on the network's device and in its dtype.
+
+        Raises ValueError for another shape or type, or for values that are not finite.
+        """
+        n_mels = self.config.mel.n_mels
+        if mel.dim() not in (2, 3) or mel.shape[-2] != n_mels or not mel.is_floating_point():
+            raise ValueError(
+                f"synthesize got a {mel.dtype} tensor of shape {tuple(mel.shape)}; expected a float mel "
+                f"(B, {n_mels}, F) or ({n_mels}, F)"
+            )
+        if not mel.isfinite().all():
+            raise ValueError("synthesize got a mel with NaN or infinite values; expected finite ones: see log_mel")
+        batch = mel if mel.dim() == 3 else mel[None]
+        return batch.to(next(self.parameters()))
+
     @classmethod
     def from_pretrained(cls, folder: str | Path | None = None, device: str | torch.device = "cpu") -> Self:
         """The vocoder saved in a folder (None: the weights inside the installed package), in eval mode on `device`.
