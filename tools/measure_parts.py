@@ -2,8 +2,8 @@
 
     python tools/measure_parts.py DATA [--checkpoint FOLDER] [--clips 30]
 
-Stages: Griffin-Lim on the spectrum that fits the mel; on the learned one; with feedback of the mel (the noise the flow
-starts from); after 1, 2, 4 and 6 steps of the flow. Prints a Markdown table with 95 % bootstrap intervals.
+Stages: Griffin-Lim on the spectrum that fits the mel; the settled noise, which is Griffin-Lim on the learned spectrum; the
+same filtered to the mel; after 1, 2, 4 and 6 steps of the flow from it. Prints a Markdown table with 95 % intervals.
 """
 
 from __future__ import annotations
@@ -54,22 +54,19 @@ def stages(model: SpecGrad, wav: np.ndarray, seed: int) -> Iterator[tuple[str, n
     """(name, wave) after each stage, from the same noise."""
     import torch
 
-    from specgrad.settle import settled
-    from specgrad.shaping import shape, window_gain
+    from specgrad.settle import matched
     from vocoder_core.griffinlim import griffin_lim
     from vocoder_core.mel import log_mel
 
-    config, grid = model.config, model.noise_grid
+    config = model.config
     with torch.inference_mode():
         mel = log_mel(torch.from_numpy(wav), config.mel)
         condition = model.condition(mel[None])
         white = torch.randn(1, len(wav), generator=torch.Generator().manual_seed(seed * 1009))  # as synthesize draws it
-        noise, aim = shape(white, condition.filters, grid) / window_gain(grid), condition.filters.abs()
-        times = config.shaping.iterations
-        plain = settled(noise, aim, grid, times, mel[None], config.mel, every=times + 1)
         yield "Griffin-Lim 60", griffin_lim(mel, config.mel, seed=seed).numpy()
-        yield f"learned spectrum, {times} iterations", plain[0].clamp(-1, 1).numpy()
-        yield "with feedback", model.prior(white, condition)[0].clamp(-1, 1).numpy()
+        noise = model.prior(white, condition)
+        yield "settled noise", noise[0].clamp(-1, 1).numpy()
+        yield "filtered to the mel", matched(noise, model.noise_grid, mel[None], config.mel)[0].clamp(-1, 1).numpy()
         for steps in (1, 2, 4, 6):
             yield f"flow, {steps} step{'s'[: steps - 1]}", model.synthesize(mel, steps=steps, seed=seed).numpy()
 

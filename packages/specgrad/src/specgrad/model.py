@@ -80,7 +80,6 @@ class Condition:
     """All that depends on the mel alone, computed once per utterance."""
 
     network: Any  # what the network's own `condition` gives
-    mel: Tensor  # (B, M, F)
     filters: Tensor  # M (B, K, F) of the noise
     spectrum: Tensor  # (B, K, F), the mel's amplitudes over the bins: what a flow's errors are weighted by
 
@@ -172,7 +171,7 @@ class SpecGrad(Vocoder):
             else:
                 smooth = envelope(raw, config.mel, shaping)
             spectrum = envelope(raw, config.mel, ShapingConfig(smoothing="interpolate"))
-            return Condition(network, raw, transfer(smooth, shaping.phase), spectrum)
+            return Condition(network, transfer(smooth, shaping.phase), spectrum)
 
     @torch.no_grad()
     def prior(self, white: Tensor, condition: Condition) -> Tensor:
@@ -183,8 +182,7 @@ class SpecGrad(Vocoder):
             if config.process == "diffusion":
                 return noise
             loud = condition.filters.abs()
-            noise = settled(noise / window_gain(grid), loud, grid, config.shaping.iterations, condition.mel, config.mel)
-            return config.flow.gamma * noise
+            return config.flow.gamma * settled(noise / window_gain(grid), loud, grid, config.shaping.iterations)
 
     def estimate(self, noisy: Tensor, condition: Condition, level: Tensor) -> Tensor:
         """noisy (B, T) at levels (B,) -> the clean wave (flow) or the noise in it (diffusion), (B, T)."""
