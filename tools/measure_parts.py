@@ -2,8 +2,8 @@
 
     python tools/measure_parts.py DATA [--checkpoint FOLDER] [--clips 30]
 
-Stages: Griffin-Lim on the spectrum that fits the mel; the settled noise, which is Griffin-Lim on the learned spectrum; the
-same filtered to the mel; after 1, 2, 4 and 6 steps of the flow from it. Prints a Markdown table with 95 % intervals.
+Stages: Griffin-Lim on the spectrum that fits the mel; the settled noise, which is Griffin-Lim on the learned spectrum;
+that filtered to the mel; after 1, 2, 4 and 6 steps of the flow from it. Prints a Markdown table with 95 % intervals.
 """
 
 from __future__ import annotations
