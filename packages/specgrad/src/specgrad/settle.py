@@ -48,6 +48,8 @@ def _aimed_on_cpu(spectrum: Tensor, last: Tensor | None, aim: Tensor) -> tuple[T
     aim_at: Any = settle_kernel.aim_at  # numba's types say less than its signature
     momentum = 0.0 if last is None else MOMENTUM
     before = torch.zeros_like(spectrum) if last is None else last
+    if aim.shape != spectrum.shape:  # the kernel knows no shapes
+        aim = aim.expand_as(spectrum).contiguous()
     flat = [torch.view_as_real(each).view(-1).numpy() for each in (spectrum, before)]
     aim_at(*flat, aim.view(-1).numpy(), flat[0].dtype.type(momentum))
     return spectrum, before
