@@ -90,3 +90,25 @@ def test_a_mel_goes_in_as_it_is(tmp_path: Path, speech: np.ndarray) -> None:
     heard: list[torch.Tensor] = []
     inference.infer(arguments, CONFIG, level, lambda mel: heard.append(mel) or vocode(mel))
     assert torch.equal(heard[0], mel) and soundfile.info(tmp_path / "out.wav").frames == mel.shape[1] * 256
+
+
+@pytest.mark.parametrize("rate", [8000, 16_000, 22_050, 48_000])
+def test_a_recording_reworked_by_nothing_comes_back(speech: np.ndarray, rate: int) -> None:
+    """Work that gives back what it got: rate, level, padding and alignment are undone; what is left is resampling."""
+    wav = audio.resample(speech, 16_000, rate)[:3001] * 0.2
+    made = inference.rework(wav, rate, CONFIG, level, lambda own: own)
+    assert made.shape == wav.shape
+    if rate == 16_000:
+        assert np.allclose(made, wav, atol=1e-6)
+    else:
+        assert np.square(made - wav).sum() < 2e-3 * np.square(wav).sum()
+
+
+def test_the_halves_know_how_long_the_recording_was(speech: np.ndarray) -> None:
+    """prepare pads to whole frames, restore cuts by the number of samples alone."""
+    own, gain = inference.prepare(speech[:1001] / 4, 44_100, CONFIG, level)
+    assert own.shape == (512,) and own.abs().max() == pytest.approx(0.95, abs=1e-4)
+    assert not own[364:].any(), "1001 samples at 44.1 kHz are 363.2 at 16"
+    assert inference.restore(own, gain, 16_000, 44_100, 1001).shape == (1001,)
+    short, _ = inference.prepare(speech[:1], 16_000, CONFIG, level)
+    assert short.shape == (256,)

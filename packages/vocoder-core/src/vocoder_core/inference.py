@@ -6,6 +6,9 @@ level: it is mixed down, resampled, brought to the level the model knows, and al
     def _infer(arguments):
         model = RNNMS.from_pretrained(arguments.checkpoint, device=cli.device(arguments.device))
         inference.infer(arguments, model.config.mel, level, synthesize)
+
+What makes one recording of another, as conversion does, hands `rework` a function of waves in place of one of mels;
+what keeps codes in between takes its two halves, `prepare` and `restore`.
 """
 
 from __future__ import annotations
@@ -25,12 +28,14 @@ if TYPE_CHECKING:
 
     Level = Callable[[np.ndarray, int], tuple[np.ndarray, float]]  # wav (T,), Hz -> wav at the model's level, gain
     Synthesize = Callable[[Tensor], Tensor]  # mel (M, F) -> wav (F * hop_length,)
+    Work = Callable[[Tensor], Tensor]  # wav (F * hop_length,) at the model's rate and level -> wav of the same length
 
 
-def parser(program: str, description: str) -> argparse.ArgumentParser:
-    """The arguments of X-infer; a vocoder adds its own."""
+def parser(program: str, description: str, mels: bool = True) -> argparse.ArgumentParser:
+    """The arguments of X-infer, mels: which takes mels too; a vocoder adds its own."""
     parser = argparse.ArgumentParser(prog=program, description=description)
-    parser.add_argument("input", type=Path, help="in.wav (flac, ogg, mp3 ... any rate) or mel.npy, mel.npz: (M, F)")
+    more = " or mel.npy, mel.npz: (M, F)" if mels else ""
+    parser.add_argument("input", type=Path, help=f"in.wav (flac, ogg, mp3 ... any rate){more}")
     parser.add_argument("output", type=Path, help="out.wav (or .flac, .ogg)")
     parser.add_argument("--checkpoint", type=Path, help="a run or checkpoint folder (default: the built-in weights)")
     parser.add_argument("--seed", type=int, default=0, help="same seed, same samples (default 0)")
@@ -40,20 +45,35 @@ def parser(program: str, description: str) -> argparse.ArgumentParser:
 
 
 def infer(arguments: argparse.Namespace, config: MelConfig, level: Level, synthesize: Synthesize) -> None:
-    """Read what the arguments of `parser` name, synthesise, write, and say so."""
+    """Read what the arguments of `parser` name, a recording or a mel, synthesise, write, and say so."""
     from . import audio, mel_file
 
-    if not arguments.output.parent.is_dir():
-        raise FileNotFoundError(f"{arguments.output.parent}: no such folder for the output; make it first")
-    if arguments.input.suffix in mel_file.SUFFIXES:
-        wav, rate = synthesize(mel_file.read(arguments.input, config)).cpu().numpy(), config.sample_rate
-    else:
-        source, rate = audio.load(arguments.input)
-        if arguments.rate == "model":
-            source, rate = audio.resample(source, rate, config.sample_rate), config.sample_rate
-        wav = copy(source, rate, config, level, synthesize)
+    if arguments.input.suffix not in mel_file.SUFFIXES:
+        rework_file(arguments, config, level, lambda own: synthesize(analyse(own, config)))
+        return
+    require_folder(arguments.output)
+    wav, rate = synthesize(mel_file.read(arguments.input, config)).cpu().numpy(), config.sample_rate
     audio.save(arguments.output, wav, rate)
     print(f"{arguments.output}: {len(wav) / rate:.2f} s at {rate} Hz")
+
+
+def rework_file(arguments: argparse.Namespace, config: MelConfig, level: Level, work: Work) -> None:
+    """Read the recording that the arguments of `parser` name, rework and write it, and say so."""
+    from . import audio
+
+    require_folder(arguments.output)
+    source, rate = audio.load(arguments.input)
+    if arguments.rate == "model":
+        source, rate = audio.resample(source, rate, config.sample_rate), config.sample_rate
+    wav = rework(source, rate, config, level, work)
+    audio.save(arguments.output, wav, rate)
+    print(f"{arguments.output}: {len(wav) / rate:.2f} s at {rate} Hz")
+
+
+def require_folder(output: Path) -> None:
+    """Raise FileNotFoundError, before the work, where there is no folder for its result."""
+    if not output.parent.is_dir():
+        raise FileNotFoundError(f"{output.parent}: no such folder for the output; make it first")
 
 
 def copy(wav: np.ndarray, sample_rate: int, config: MelConfig, level: Level, synthesize: Synthesize) -> np.ndarray:
@@ -61,7 +81,23 @@ def copy(wav: np.ndarray, sample_rate: int, config: MelConfig, level: Level, syn
 
     Raises ValueError for an empty recording.
     """
-    import numpy as np
+    return rework(wav, sample_rate, config, level, lambda own: synthesize(analyse(own, config)))
+
+
+def rework(wav: np.ndarray, sample_rate: int, config: MelConfig, level: Level, work: Work) -> np.ndarray:
+    """What `work` makes of a mono recording (T,), at the recording's rate and level, as long as it.
+
+    Raises ValueError for an empty recording.
+    """
+    own, gain = prepare(wav, sample_rate, config, level)
+    return restore(work(own), gain, config.sample_rate, sample_rate, len(wav))
+
+
+def prepare(wav: np.ndarray, sample_rate: int, config: MelConfig, level: Level) -> tuple[Tensor, float]:
+    """A mono recording (T,) as the model knows speech, (F * hop_length,), F >= 1: its rate, its level, whole frames.
+
+    And the gain that took it to that level. Raises ValueError for an empty recording.
+    """
     import torch
 
     from . import audio
@@ -69,16 +105,30 @@ def copy(wav: np.ndarray, sample_rate: int, config: MelConfig, level: Level, syn
     if not len(wav):
         raise ValueError("the recording is empty; expected at least one sample")
     own, gain = level(audio.resample(wav, sample_rate, config.sample_rate), config.sample_rate)
-    made = synthesize(analyse(torch.from_numpy(own), config))
-    result = audio.resample(made[: len(own)].cpu().numpy() / gain, config.sample_rate, sample_rate)[: len(wav)]
-    return np.pad(result, (0, len(wav) - len(result))).astype(np.float32)
+    return whole_frames(torch.from_numpy(own), config), gain
+
+
+def restore(made: Tensor, gain: float, model_rate: int, sample_rate: int, samples: int) -> np.ndarray:
+    """(samples,) float32 at `sample_rate` of what a model made at its own rate of a recording `prepare`d by `gain`."""
+    import numpy as np
+
+    from . import audio
+
+    own = (2 * samples * model_rate + sample_rate) // (2 * sample_rate)  # its length before it was padded, rounded
+    result = audio.resample(made[:own].cpu().numpy() / gain, model_rate, sample_rate)[:samples]
+    return np.pad(result, (0, samples - len(result))).astype(np.float32)
 
 
 def analyse(wav: Tensor, config: MelConfig) -> Tensor:
     """The mel (M, F) of a wave (T,) at the model's rate, F >= 1, F * hop_length >= T: zeros fill the last frame."""
-    import torch.nn.functional as F
-
     from .mel import log_mel
 
+    return log_mel(whole_frames(wav, config), config)
+
+
+def whole_frames(wav: Tensor, config: MelConfig) -> Tensor:
+    """A wave (T,) with zeros behind it: (F * hop_length,), F >= 1."""
+    import torch.nn.functional as F
+
     hop = config.hop_length
-    return log_mel(F.pad(wav, (0, -len(wav) % hop if len(wav) else hop)), config)
+    return F.pad(wav, (0, -len(wav) % hop if len(wav) else hop))
