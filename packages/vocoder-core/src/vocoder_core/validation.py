@@ -47,22 +47,33 @@ class HeldOut:
         return torch.from_numpy(self.corpus.wav(entry)[:samples]).to(device)
 
     def listen(
-        self, model: Any, folder: Path, scores: Sequence[str], speaker: Callable[[Entry], Tensor | None] | None = None
+        self,
+        model: Any,
+        folder: Path,
+        scores: Sequence[str],
+        speaker: Callable[[Entry], Tensor | None] | None = None,
+        copy: Callable[[Entry, Tensor], Tensor] | None = None,
     ) -> dict[str, float]:
         """Synthesise some clips from their mels into folder/ID.wav; the mean of each score over them.
 
         speaker: what `synthesize` is told about an entry's speaker, by models that want to be told.
+        copy: what makes the copy (T,) of an entry's clip (T,) instead, for models that need more than its mel.
         """
         entries = spread(self.groups["seen"] + self.groups["unseen"], self.config.synthesize)
-        told: list[dict[str, Any]] = [{"speaker": speaker(entry)} if speaker else {} for entry in entries]
-        rows = [self._copy(model, entry, folder, scores, more) for entry, more in zip(entries, told)]
+
+        def by_mel(entry: Entry, wav: Tensor) -> Tensor:
+            told = {"speaker": speaker(entry)} if speaker else {}
+            made: Tensor = model.synthesize(log_mel(wav, model.config.mel), seed=0, **told)
+            return made
+
+        rows = [self._copy(model, entry, folder, scores, copy or by_mel) for entry in entries]
         return {name: float(np.mean([row[name] for row in rows])) for name in (rows[0] if rows else ())}
 
     def _copy(
-        self, model: Any, entry: Entry, folder: Path, scores: Sequence[str], told: dict[str, Any]
+        self, model: Any, entry: Entry, folder: Path, scores: Sequence[str], copy: Callable[[Entry, Tensor], Tensor]
     ) -> dict[str, float]:
         wav = self.clip(entry, next(model.parameters()).device)
-        made = model.synthesize(log_mel(wav, model.config.mel), seed=0, **told).cpu().numpy()
+        made = copy(entry, wav).cpu().numpy()
         folder.mkdir(parents=True, exist_ok=True)
         audio.save(folder / f"{Path(entry.id).name}.wav", made, model.sample_rate)
         return metrics.score(wav.cpu().numpy(), made, model.sample_rate, metrics=scores)
