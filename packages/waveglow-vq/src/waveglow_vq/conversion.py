@@ -1,8 +1,8 @@
 """encode, decode, convert: speech as codes and a speaker, and a recording in another one's voice.
 
-    resynth   wav -> codes -> condition of the target -> flow^-1 of fresh noise
-    invert    wav -> flow under its own condition -> z -> flow^-1 under the target's: what z holds, pitch and timing
-              to the sample, stays as it was
+resynth   wav -> codes -> condition of the target -> flow^-1 of fresh noise
+invert    wav -> flow under its own condition -> z -> flow^-1 under the target's: what z holds, pitch and timing
+          to the sample, stays as it was
 """
 
 from __future__ import annotations
@@ -41,8 +41,9 @@ def decode(
     quantizer = _quantizer(model)
     if codes.dim() not in (1, 2) or codes.dtype != torch.int64:
         raise ValueError(f"decode got a {codes.dtype} tensor of shape {tuple(codes.shape)}; expected int64 (B, N)")
-    if codes.numel() and not 0 <= int(codes.min()) <= int(codes.max()) < quantizer.size:
-        raise ValueError(f"decode got codes {int(codes.min())} to {int(codes.max())}; expected 0 to {quantizer.size - 1}")
+    low, high = (int(codes.min()), int(codes.max())) if codes.numel() else (0, 0)
+    if not 0 <= low <= high < quantizer.size:
+        raise ValueError(f"decode got codes {low} to {high}; expected 0 to {quantizer.size - 1}")
     batch = (codes if codes.dim() == 2 else codes[None]).to(model.mel_mean.device)
     who = vectors(speaker, model.config.speaker_size, model.speakers, batch)
     wav = generate(model, model.condition.decode(batch, who), sigma, seed, who, progress)
@@ -79,7 +80,7 @@ def convert(
 
 
 def _own(model: WaveGlowVQ, wav: Tensor, mel: Tensor, codes: Tensor, source: Who | None) -> Tensor:
-    """z (B, G, L) of waves under their own condition: their mels, or where the flow hears codes these and who speaks."""
+    """z (B, G, L) of waves under their own condition: mels, or where the flow hears codes, these and who speaks."""
     who = None
     if model.speakers is not None:
         mean = model.speakers.table.weight.mean(0).expand(len(wav), -1)
@@ -90,7 +91,7 @@ def _own(model: WaveGlowVQ, wav: Tensor, mel: Tensor, codes: Tensor, source: Who
 
 def _quantizer(model: WaveGlowVQ) -> torch.nn.Module:
     if model.condition.quantizer is None:
-        raise ValueError("this model has no codes, it was made from mels alone; expected one with condition.source codes")
+        raise ValueError("this model hears mels and has no codes; expected one with condition.source codes")
     return model.condition.quantizer
 
 

@@ -84,7 +84,7 @@ class Flow(nn.Module):
         super().__init__()
         self.config = config
         hold = 1 if config.cond == "group" else stride // config.subframes
-        if (config.cond == "group") != (stride == 1) or hold * config.subframes != stride and stride > 1:
+        if (config.cond == "group") != (stride == 1) or (hold * config.subframes != stride and stride > 1):
             raise ValueError(f"flow.cond is {config.cond}, the condition has a column every {stride} samples")
         if config.cond == "frame" and hold % config.group:
             raise ValueError(f"{hold} samples of one condition; expected a multiple of flow.group {config.group}")

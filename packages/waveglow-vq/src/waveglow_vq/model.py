@@ -19,14 +19,14 @@ from math import log, pi
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from vocoder_core.mel import MelConfig
 from vocoder_core.mel_presets import PRESETS
 from vocoder_core.vocoder import Vocoder
 from vocoder_core.vq import QuantizerConfig
 
-from .condition import Conditioned, ConditionConfig, conditioner
+from .condition import ConditionConfig, Conditioned, conditioner
 from .flow import Flow, FlowConfig, Flowed
 from .speakers import Speakers, Who, vectors
 from .whiten import Whiten, WhitenConfig
@@ -146,7 +146,7 @@ class WaveGlowVQ(Vocoder):
 
     def _heard(self, condition: Tensor) -> Tensor:
         """The condition as the flow hears it: a mel by its statistics."""
-        if not self.config.normalise or self.config.condition.source == "wav" or condition.shape[1] != len(self.mel_mean):
+        if not self.config.normalise or self.config.condition.source == "wav" or self.condition.stride == 1:
             return condition
         return (condition - self.mel_mean[:, None]) / self.mel_std[:, None]
 

@@ -1,9 +1,9 @@
 """Whiten: the part of speech's likelihood that the mel gives away for nothing, taken out before the flow sees the wave.
 
 The mel's envelope makes a linear predictor A for every block of samples (autocorrelation method, Levinson-Durbin;
-Makhoul 1975, "Linear prediction: a tutorial review"), and the wave is filtered by A / g. What is left is the excitation,
-nearly white and of unit variance, whatever is said and however loud. The filter is causal with A[0] = 1, so the map is
-invertible exactly, and the log of its volume change is minus the sum of log g: a first step of the flow like the others.
+Makhoul 1975, "Linear prediction: a tutorial review"), and the wave is filtered by A / g. What is left is the
+excitation, nearly white and of unit variance, whatever is said and however loud. The filter is causal with A[0] = 1, so
+the map is invertible exactly, and the log of its volume change is minus the sum of log g: a first step of the flow.
 
     wav    |<- block ->|<- block ->|<- block ->| ...      the predictor of a block is that of its middle,
     mel    frame 0 ---------- frame 1 ---------- ...      interpolated between the frames' autocorrelations

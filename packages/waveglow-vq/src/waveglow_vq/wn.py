@@ -39,7 +39,7 @@ class WN(nn.Module):
         return sum((self.kernel - 1) // 2 * 2**i for i in range(self.layers))
 
     def forward(self, half: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
-        """half (B, L, h), condition (B, N, layers, 2C) with L a multiple of N -> shift, raw log-scale (B, L, h) fp32."""
+        """half (B, L, h), condition (B, N, layers, 2C), L a multiple of N -> shift, raw log-scale (B, L, h) fp32."""
         x, skips = self.start(half), None
         for i in range(self.layers):
             raw = self._gates(x, i, condition[:, :, i])
