@@ -9,8 +9,9 @@ import pytest
 import soundfile
 import torch
 
-from specgrad.batches import Batch, Batches, CropConfig, mel_statistics
+from specgrad.batches import Batch, Batches, CropConfig
 from vocoder_core.corpus import Corpus, CorpusConfig, prepare
+from vocoder_core.corpus.statistics import mel_statistics
 from vocoder_core.mel import MelConfig, log_mel
 from vocoder_core.utterance import Utterance
 

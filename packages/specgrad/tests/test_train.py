@@ -13,10 +13,10 @@ import torch
 from safetensors.torch import load_file
 
 from specgrad import SpecGrad
-from specgrad.batches import mel_statistics
 from specgrad.check import losses
 from specgrad.train import main
 from vocoder_core.corpus import Corpus
+from vocoder_core.corpus.statistics import mel_statistics
 from vocoder_core.mel import log_mel
 
 FEW = ["--config", "tiny", "--device", "cpu"]

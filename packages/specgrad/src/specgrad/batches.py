@@ -17,12 +17,8 @@ from torch import Tensor
 from vocoder_core.corpus import Corpus
 from vocoder_core.corpus.training_audio import TrainingAudio, generator
 from vocoder_core.mel import MelConfig, log_mel
-from vocoder_core.validation import spread
 
 from .speakers import numbers
-
-STATISTICS = 512, 8.0  # utterances and seconds of each that the mel's mean and deviation are taken from
-LEAST_DEVIATION = 0.1  # nat: of a band that hardly moves, such as those above the recordings' own bandwidth
 
 
 @dataclass(frozen=True)
@@ -83,12 +79,3 @@ class Batches:
             utterance = np.searchsorted(self.audio.starts, places[:, 0], side="right") - 1
             speaker = self.speaker[torch.from_numpy(utterance)]
         return Batch(log_mel(wav, self.mel), wav, white, place, speaker)
-
-
-def mel_statistics(corpus: Corpus, mel: MelConfig) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation (M,), (M,) of each band over the training split, evenly sampled where it is long."""
-    entries = spread(corpus.split("train"), STATISTICS[0])
-    longest = int(STATISTICS[1] * mel.sample_rate) // mel.hop_length * mel.hop_length
-    waves = (torch.from_numpy(corpus.wav(entry)[:longest]) for entry in entries)
-    frames = torch.cat([log_mel(wav, mel) for wav in waves], dim=1)
-    return frames.mean(1), frames.std(1).clamp(min=LEAST_DEVIATION)

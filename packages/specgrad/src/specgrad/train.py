@@ -23,9 +23,10 @@ def _train(arguments: argparse.Namespace) -> None:
     import torch
 
     from vocoder_core.corpus import Corpus
+    from vocoder_core.corpus.statistics import mel_statistics
     from vocoder_core.train import fit
 
-    from .batches import Batches, mel_statistics
+    from .batches import Batches
     from .check import Check
     from .model import SpecGrad
     from .settings import Settings
