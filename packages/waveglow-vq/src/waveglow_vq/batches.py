@@ -18,8 +18,7 @@ from torch import Tensor
 from vocoder_core.corpus import Corpus
 from vocoder_core.corpus.training_audio import TrainingAudio, generator
 from vocoder_core.mel import MelConfig, log_mel
-
-from .speakers import numbers
+from vocoder_core.speakers import numbers
 
 SILENCE = 1e-4  # of full scale: a crop whose deviation is below it is drawn again,
 DRAWS = 8  # so often at most

@@ -1,0 +1,73 @@
+"""What is measured on held-out speech while waveglow-vq trains: its likelihood, and a few copies with their scores."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import zip_longest
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vocoder_core import metrics
+from vocoder_core.corpus import Corpus, Entry
+from vocoder_core.corpus.training_audio import generator
+from vocoder_core.mel import log_mel
+from vocoder_core.validation import CheckConfig, HeldOut
+
+from .model import WaveGlowVQ
+
+SCORES = ("mr_stft", "log_mel_mae", "pesq")  # PESQ where it is installed
+
+
+class Check:
+    """validate(model, step, run_dir) -> figures: what `vocoder_core.train.fit` calls now and then.
+
+    `seen_nll`, `seen_bits`, ... and the same of `unseen`: means over held-out utterances of speakers the training set
+    has and has not, with the same dequantisation every time. Audio goes to run_dir/samples/STEP/: copies by the mel, or
+    by the codes where the model has some.
+    """
+
+    def __init__(self, corpus: Corpus, config: CheckConfig) -> None:
+        self.held_out = HeldOut(corpus, config)
+        self.scores = [score.name for score in metrics.select(SCORES)[0]]
+
+    def __call__(self, model: WaveGlowVQ, step: int, run_dir: Path) -> dict[str, float]:
+        """The figures of the class's docstring."""
+        figures, device = {}, next(model.parameters()).device
+
+        def said(entry: Entry) -> Tensor | None:
+            """The vector (S,) of who speaks: the mean of all for one whom training never heard."""
+            return model.speakers.vector(entry.speaker) if model.speakers else None
+
+        for name, entries in self.held_out.groups.items():
+            if entries:
+                clips = [self.held_out.clip(entry, device) for entry in entries]
+                rows = likelihoods(model, clips, [said(entry) for entry in entries])
+                figures |= {f"{name}_{key}": float(np.mean([row[key] for row in rows])) for key in rows[0]}
+
+        def by_codes(entry: Entry, wav: Tensor) -> Tensor:
+            who = said(entry)
+            return model.decode(model.encode(wav[None]), None if who is None else who[None], seed=0)[0]
+
+        folder = run_dir / "samples" / f"{step:07d}"
+        copy = by_codes if model.config.condition.source != "mel" else None
+        return figures | self.held_out.listen(model, folder, self.scores, said, copy)
+
+
+@torch.inference_mode()
+def likelihoods(
+    model: WaveGlowVQ, wavs: Sequence[Tensor], speakers: Sequence[Tensor | None] = ()
+) -> list[dict[str, float]]:
+    """What the model's loss says of each wave (T,), T a multiple of hop_length: loss, nll (nats/sample), bits, ...
+
+    speakers: a vector (S,) for each, where the model has speakers.
+    """
+    rows = []
+    for i, (wav, speaker) in enumerate(zip_longest(wavs, speakers)):
+        noise = torch.rand(1, len(wav), generator=generator(wav.device, i), device=wav.device) - 0.5
+        who = None if speaker is None else speaker[None]
+        figures = model.loss(model(wav[None], log_mel(wav[None], model.config.mel), noise, who))
+        rows.append({name: float(value) for name, value in figures.items()})
+    return rows

@@ -1,0 +1,40 @@
+"""Everything a run of waveglow-vq can be told: one YAML file with the sections model, data, crop, train and check."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from vocoder_core.corpus import CorpusConfig
+from vocoder_core.train import TrainConfig
+from vocoder_core.validation import CheckConfig
+
+from .batches import CropConfig
+from .model import WaveGlowVQConfig
+
+
+def _corpus() -> CorpusConfig:
+    model = WaveGlowVQConfig()
+    return CorpusConfig(model.mel.sample_rate, model.mel.hop_length, "peak", model.level_db)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The sections of a settings file. `data` must prepare what `model` reads, `crop` cut what it can take whole."""
+
+    model: WaveGlowVQConfig = field(default_factory=WaveGlowVQConfig)
+    data: CorpusConfig = field(default_factory=_corpus)
+    crop: CropConfig = field(default_factory=CropConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    check: CheckConfig = field(default_factory=CheckConfig)
+
+    def __post_init__(self) -> None:
+        mel = self.model.mel
+        wanted = {
+            "sample_rate": mel.sample_rate,
+            "hop_length": mel.hop_length,
+            "level": "peak",
+            "level_db": self.model.level_db,
+        }
+        for name, value in wanted.items():
+            if getattr(self.data, name) != value:
+                raise ValueError(f"data.{name} is {getattr(self.data, name)}, the model needs {value}; set both alike")
