@@ -102,13 +102,13 @@ def test_every_block_is_scaled_and_shifted_by_who_speaks() -> None:
 @pytest.mark.parametrize(
     ("config", "speaker", "message"),
     [
-        (FLOW, None, "got no speaker; expected a vector of 4 for each mel, or one of anna, boris, clara"),
+        (FLOW, None, "got no speaker; expected a vector of 4 for each row, or one of anna, boris, clara"),
         (FLOW, "claro", r"'claro' is none of the model's 3 speakers \(did you mean clara\?\)"),
         (FLOW, "xyz", r"known: anna, boris, clara"),
-        (FLOW, ["anna"], r"of shape \(1,\) for 2 mels"),
+        (FLOW, ["anna"], r"of shape \(1,\) for 2 rows"),
         (FLOW, torch.tensor([0, 3]), r"expected a vector of 4"),
         (FLOW, torch.tensor([0, -1]), r"expected a vector of 4"),
-        (FLOW, torch.zeros(2, 5), r"of shape \(2, 5\) for 2 mels"),
+        (FLOW, torch.zeros(2, 5), r"of shape \(2, 5\) for 2 rows"),
         (SpecGradConfig(stft=SMALL, speaker_size=4), "anna", "known: none by name"),
         (SpecGradConfig(stft=SMALL, speaker_size=4), None, "got no speaker; expected a vector of 4"),
         (SpecGradConfig(stft=SMALL), "anna", "got a speaker; expected none"),

@@ -17,8 +17,7 @@ from torch import Tensor
 from vocoder_core.corpus import Corpus
 from vocoder_core.corpus.training_audio import TrainingAudio, generator
 from vocoder_core.mel import MelConfig, log_mel
-
-from .speakers import numbers
+from vocoder_core.speakers import numbers
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,7 @@ def _bench(arguments: argparse.Namespace) -> None:
         size = settings.train.batch_size, settings.crop.frames * model.config.mel.hop_length
         print(f"\nTraining step (forward, backward, AdamW), {size[0]} x {size[1]} samples\n")
         rates = timing.in_turn(trained, arguments.rounds, arguments.cpu_time)
-        print(training_table(rates, size[0] * size[1] / model.sample_rate))
+        print(timing.training_table(rates, size[0] * size[1] / model.sample_rate))
 
 
 def synthesis(model: SpecGrad, steps: int, batch: int, seconds: float, threads: int) -> timing.Run:
@@ -71,7 +71,7 @@ def synthesis(model: SpecGrad, steps: int, batch: int, seconds: float, threads: 
     import torch
 
     frames = max(1, round(seconds * model.sample_rate / model.config.mel.hop_length))
-    mel, who = mel_of_noise(model, batch, frames), nobody(model, batch)
+    mel, who = timing.mel_of_noise(model.config.mel, batch, frames).to(model.mel_mean.device), nobody(model, batch)
 
     def run() -> float:
         torch.set_num_threads(threads)
@@ -89,7 +89,7 @@ def training(model: SpecGrad, settings: Settings, threads: int) -> timing.Run:
     from .train import Loss
 
     size, frames = settings.train.batch_size, settings.crop.frames
-    mel = mel_of_noise(model, size, frames)
+    mel = timing.mel_of_noise(model.config.mel, size, frames).to(model.mel_mean.device)
     wav = 0.1 * torch.randn(size, frames * model.config.mel.hop_length, device=mel.device)
     place = (torch.arange(size, device=mel.device) + 0.5) / size
     batch = Batch(mel, wav, torch.randn_like(wav), place, nobody(model, size))
@@ -109,16 +109,6 @@ def training(model: SpecGrad, settings: Settings, threads: int) -> timing.Run:
     return run
 
 
-def mel_of_noise(model: SpecGrad, batch: int, frames: int) -> Tensor:
-    """The log-mel (B, M, F) of white noise in the model's dialect, on its device: the content changes no speed."""
-    import torch
-
-    from vocoder_core.mel import log_mel
-
-    noise = torch.randn(batch, frames * model.config.mel.hop_length, generator=torch.Generator().manual_seed(0))
-    return log_mel(0.1 * noise, model.config.mel).to(model.mel_mean.device)
-
-
 def nobody(model: SpecGrad, batch: int) -> Tensor | None:
     """Speaker vectors (B, S) of nought, where the model takes some."""
     size = model.config.speaker_size
@@ -129,23 +119,8 @@ def synthesis_table(rates: dict[tuple[int, int], list[float]]) -> str:
     """Markdown; rates: (steps, threads) -> seconds of audio per second."""
     lines = ["| steps | threads | RTF, median (range) | x real time |", "|---:|---:|---:|---:|"]
     for (steps, threads), values in rates.items():
-        lines.append(f"| {steps} | {threads} | {rtf(values)} | {statistics.median(values):.3g} |")
+        lines.append(f"| {steps} | {threads} | {timing.rtf(values)} | {statistics.median(values):.3g} |")
     return "\n".join(lines)
-
-
-def training_table(rates: dict[int, list[float]], seconds: float) -> str:
-    """Markdown; rates: threads -> seconds of audio trained on per second; `seconds` of audio in a step."""
-    lines = ["| threads | steps/s | seconds of audio/s, median (range) |", "|---:|---:|---:|"]
-    for threads, values in rates.items():
-        middle = statistics.median(values)
-        lines.append(f"| {threads} | {middle / seconds:.3g} | {middle:.3g} ({min(values):.3g} - {max(values):.3g}) |")
-    return "\n".join(lines)
-
-
-def rtf(rates: Sequence[float]) -> str:
-    """Seconds of computing per second of audio: median (lowest - highest)."""
-    seconds = sorted(1 / rate for rate in rates)
-    return f"{statistics.median(seconds):.3g} ({seconds[0]:.3g} - {seconds[-1]:.3g})"
 
 
 if __name__ == "__main__":

@@ -17,9 +17,10 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from vocoder_core.speakers import Who
+
 from . import diffusion, flow
 from .settle import matched
-from .speakers import Who
 
 if TYPE_CHECKING:
     from .model import SpecGrad

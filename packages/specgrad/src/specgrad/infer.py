@@ -16,8 +16,9 @@ from vocoder_core import cli, inference
 if TYPE_CHECKING:
     import numpy as np
 
+    from vocoder_core.speakers import Who
+
     from .model import SpecGrad
-    from .speakers import Who
 
 
 def main(argv: Sequence[str] | None = None) -> int:

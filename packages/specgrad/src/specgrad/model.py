@@ -18,6 +18,7 @@ from torch import Tensor
 
 from vocoder_core.mel import MelConfig
 from vocoder_core.mel_presets import PRESETS
+from vocoder_core.speakers import Speakers, Who, vectors
 from vocoder_core.vocoder import Vocoder
 
 from . import diffusion, flow, schedules
@@ -26,7 +27,6 @@ from .diffwave import DiffWave, DiffWaveConfig
 from .flow import FlowConfig
 from .settle import settled
 from .shaping import ShapingConfig, envelope, mel_density, shape, transfer, window_gain
-from .speakers import Speakers, Who, vectors
 from .stft import StftConfig, StftNet
 from .transform import grid_of
 from .wavegrad import WaveGrad, WaveGradConfig

@@ -1,7 +1,7 @@
 """Speakers: a learned vector for each speaker of a training set, and whose vectors a caller means.
 
-Off by default (SpecGradConfig.speaker_size is 0): a mel already says who speaks, and a vocoder that has to be told is
-bound to a list of voices. It is for mels that say it poorly: of few bands, or by a synthesiser.
+A vocoder that reads mels may leave them out: a mel already says who speaks, and a vocoder that has to be told is bound
+to a list of voices. Codes that do not say who speaks need them.
 """
 
 from __future__ import annotations
@@ -29,25 +29,27 @@ class Speakers(nn.Module):
         return weight[self.names.index(name)] if name in self.names else weight.mean(0)
 
 
-def vectors(who: Who | None, size: int, known: Speakers | None, mel: Tensor) -> Tensor | None:
-    """Vectors (B, S) of those who speak in mels (B, M, F); None of a model without speakers, whose S is 0.
+def vectors(who: Who | None, size: int, known: Speakers | None, rows: Tensor) -> Tensor | None:
+    """Vectors (B, S) of those who speak in rows (B, ...), mels or codes; None of a model without speakers, S = 0.
+
+    In the type of floating-point rows, on the device of any.
 
     Raises ValueError where nobody was named or somebody unknown, and for a tensor that does not fit.
     """
     names = known.names if known else ()
-    expected = f"a vector of {size} for each mel{f', or one of {_some(names)}' if names else ''}" if size else "none"
+    expected = f"a vector of {size} for each row{f', or one of {_some(names)}' if names else ''}" if size else "none"
     if who is None or not size:
         if who is None and not size:
             return None
         raise ValueError(f"the model got {'no' if who is None else 'a'} speaker; expected {expected}")
     if isinstance(who, str):
-        who = [who] * len(mel)
-    told = (who if isinstance(who, Tensor) else numbers(who, names)).to(mel.device)
-    if told.is_floating_point() and told.shape == (len(mel), size):
-        return told.to(mel.dtype)
-    if told.is_floating_point() or told.shape != mel.shape[:1] or not ((told >= 0) & (told < len(names))).all():
+        who = [who] * len(rows)
+    told = (who if isinstance(who, Tensor) else numbers(who, names)).to(rows.device)
+    if told.is_floating_point() and told.shape == (len(rows), size):
+        return told.to(rows.dtype if rows.is_floating_point() else told.dtype)
+    if told.is_floating_point() or told.shape != rows.shape[:1] or not ((told >= 0) & (told < len(names))).all():
         raise ValueError(
-            f"speaker is {told.dtype} of shape {tuple(told.shape)} for {len(mel)} mels; expected {expected}"
+            f"speaker is {told.dtype} of shape {tuple(told.shape)} for {len(rows)} rows; expected {expected}"
         )
     assert known is not None, "a number below len(names)"
     return known.table(told)
