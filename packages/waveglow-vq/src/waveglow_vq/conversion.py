@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from vocoder_core.mel import log_mel
+from vocoder_core.speakers import Who, vectors
 
 from .generate import generate, white
-from .speakers import Who, vectors
 
 if TYPE_CHECKING:
     from .model import WaveGlowVQ

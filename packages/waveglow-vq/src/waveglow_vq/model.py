@@ -23,12 +23,12 @@ from torch import Tensor
 
 from vocoder_core.mel import MelConfig
 from vocoder_core.mel_presets import PRESETS
+from vocoder_core.speakers import Speakers, Who, vectors
 from vocoder_core.vocoder import Vocoder
 from vocoder_core.vq import QuantizerConfig
 
 from .condition import ConditionConfig, Conditioned, conditioner
 from .flow import Flow, FlowConfig, Flowed
-from .speakers import Speakers, Who, vectors
 from .whiten import Whiten, WhitenConfig
 
 STEP = 1 / 32768  # of 16-bit audio
