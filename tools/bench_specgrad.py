@@ -31,6 +31,7 @@ from vocoder_core.mel_presets import PRESETS
 ROOT = Path(__file__).resolve().parent.parent
 STEPS = (1, 2, 4, 6)
 ITERATIONS = 60  # of Griffin-Lim
+PEERS = (peers.PRIORGRAD, peers.WAVEGRAD, peers.VOCOS, peers.HIFIGAN)
 REFERENCE = "SpecGrad, 4 steps"
 ONE_STEP = ", one step"  # how the row of a diffusion network is called while it is timed
 SLOW = 1.0  # seconds of audio for peers slower than real time
@@ -52,7 +53,7 @@ def main(argv: list[str] | None = None) -> int:
     settings = load(Settings, config_path(arguments.config, "specgrad"))
     model = SpecGrad.from_pretrained(arguments.checkpoint) if arguments.checkpoint else SpecGrad(settings.model)
     model.eval()
-    found, absent = peers.load(arguments.peers)
+    found, absent = peers.load(arguments.peers, PEERS)
     print(f"{timing.machine(torch.device('cpu')).rsplit(',', 1)[0]}; seconds of audio a run: {arguments.seconds}\n")
     rates = {count: generation(model, found, count, arguments) for count in arguments.threads}
     print(generation_table(rates, sizes(model, found)), *absent, sep="\n")
@@ -109,7 +110,7 @@ def generation_table(rates: dict[int, dict[str, list[float]]], parameters: dict[
     lines = [f"| system | parameters | {' | '.join(heads)} |", "|---|--:|" + "--:|" * len(heads)]
     for name in rates[counts[0]]:
         size = next((f"{n / 1e6:.2f} M" for key, n in parameters.items() if name.startswith(key)), "")
-        cells = [bench.rtf(rates[count][name]) for count in counts]
+        cells = [timing.rtf(rates[count][name]) for count in counts]
         cells += [timing.ratio(rates[count][REFERENCE], rates[count][name]) for count in counts]
         lines.append(f"| {name} | {size} | {' | '.join(cells)} |")
     if any(name.endswith("*") for name in rates[counts[0]]):

@@ -1,4 +1,4 @@
-"""Public vocoders beside which tools/bench_specgrad.py times ours: how each is installed, loaded and run.
+"""Public vocoders that tools/bench_specgrad.py and tools/bench_waveglow_vq.py time ours beside: how each is run.
 
 They are installed apart from everything else, by hand, below one folder; nothing of them is part of this repository.
 Weights are random: speed does not depend on them. Each runs as its authors' inference does, at its default size;
@@ -13,11 +13,13 @@ import importlib
 import io
 import json
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import torch
 
@@ -35,6 +37,7 @@ class Loaded:
 
     parameters: int
     run: Callable[[float], float]  # makes about that many seconds of audio; returns how many it made
+    train: Callable[[int, float], float] | None = None  # one step on so many rows of so many seconds; seconds in all
 
 
 @dataclass(frozen=True)
@@ -48,10 +51,10 @@ class Peer:
     steps: tuple[int, ...] = ()  # of the diffusion samplers the network is used in; its run is one of them
 
 
-def load(folder: Path) -> tuple[list[tuple[Peer, Loaded]], list[str]]:
-    """The peers that are there, and a sentence for each that is not."""
+def load(folder: Path, peers: tuple[Peer, ...]) -> tuple[list[tuple[Peer, Loaded]], list[str]]:
+    """Those of the peers that are there, and a sentence for each that is not."""
     found, absent = [], []
-    for peer in PEERS:
+    for peer in peers:
         place = folder / peer.folder
         if not place.is_dir():
             absent.append(f"{peer.name}: left out; to have it: {peer.source} {place}")
@@ -125,6 +128,32 @@ def hifigan(folder: Path) -> Loaded:
     return Loaded(timing.parameters(network), run)
 
 
+def waveglow(folder: Path) -> Loaded:
+    """NVIDIA's WaveGlow: 12 flows of 256 channels, 80 mels, hop 256, 22.05 kHz; sigma 1, which changes no speed."""
+    settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))["waveglow_config"]
+    with importing_from(folder), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of torch.qr and the old weight normalisation
+        glow = importlib.import_module("glow")
+        network = glow.WaveGlow(**settings)
+        folded = glow.WaveGlow.remove_weightnorm(glow.WaveGlow(**settings)).eval()
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-4)
+
+    def run(seconds: float) -> float:
+        # it draws its noise on a GPU alone
+        with torch.no_grad(), mock.patch.object(torch.cuda, "FloatTensor", torch.FloatTensor):
+            return folded.infer(torch.randn(1, 80, round(seconds * 22_050 / 256))).numel() / 22_050
+
+    def train(rows: int, seconds: float) -> float:
+        samples = round(seconds * 22_050 / 256) * 256
+        mel, wav = torch.randn(rows, 80, samples // 256 + 1), 0.1 * torch.randn(rows, samples)
+        network.zero_grad()
+        glow.WaveGlowLoss()(network((mel, wav))).backward()
+        optimizer.step()
+        return wav.numel() / 22_050
+
+    return Loaded(timing.parameters(network), run, train)
+
+
 @contextlib.contextmanager
 def importing_from(folder: Path) -> Iterator[None]:
     """While entered, modules come from `folder` first, what they import in vain exists, and their prints are unheard.
@@ -154,9 +183,8 @@ def _unused(name: str) -> ModuleType:
     return module
 
 
-PEERS = (
-    Peer("PriorGrad", "NeuralSpeech", f"{GIT}microsoft/NeuralSpeech", priorgrad, steps=(6, 50)),
-    Peer("WaveGrad (lmnt)", "wavegrad", f"{PIP} wavegrad==0.1.5 --target", wavegrad, steps=(6,)),
-    Peer("Vocos", "vocos", f"{PIP} vocos==0.1.0 --target", vocos),
-    Peer("HiFi-GAN V1", "hifi-gan", f"{GIT}jik876/hifi-gan", hifigan),
-)
+PRIORGRAD = Peer("PriorGrad", "NeuralSpeech", f"{GIT}microsoft/NeuralSpeech", priorgrad, steps=(6, 50))
+WAVEGRAD = Peer("WaveGrad (lmnt)", "wavegrad", f"{PIP} wavegrad==0.1.5 --target", wavegrad, steps=(6,))
+VOCOS = Peer("Vocos", "vocos", f"{PIP} vocos==0.1.0 --target", vocos)
+HIFIGAN = Peer("HiFi-GAN V1", "hifi-gan", f"{GIT}jik876/hifi-gan", hifigan)
+WAVEGLOW = Peer("WaveGlow (NVIDIA)", "waveglow", f"{GIT}NVIDIA/waveglow", waveglow)

@@ -26,10 +26,6 @@ def test_the_table_says_seconds_of_computing_per_second_of_audio() -> None:
     assert table.splitlines()[-1] == "| 4 | 2 | 0.04 (0.02 - 0.05) | 25 |"
 
 
-def test_the_training_table_says_steps_and_audio_a_second() -> None:
-    assert bench.training_table({1: [6.0, 3.0, 9.0]}, 1.5).splitlines()[-1] == "| 1 | 4 | 6 (3 - 9) |"
-
-
 def test_runs_return_the_audio_they_made() -> None:
     model = SpecGrad(tiny().model).eval()
     seconds = 10 * model.config.mel.hop_length / model.sample_rate

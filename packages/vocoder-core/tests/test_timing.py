@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from vocoder_core import timing
+from vocoder_core.mel_presets import PRESETS
 
 
 def test_runs_take_turns() -> None:
@@ -35,3 +36,17 @@ def test_spread_and_parameters() -> None:
     assert timing.spread([8000.0, 4000.4, 1000.0]) == "4,000 (1,000 - 8,000)"
     assert timing.parameters(torch.nn.Linear(3, 2)) == 8
     assert timing.machine(torch.device("cpu")).startswith("CPU, torch ")
+
+
+def test_rates_are_told_as_seconds_of_computing_per_second_of_audio() -> None:
+    assert timing.rtf([50.0, 25.0, 20.0]) == "0.04 (0.02 - 0.05)"
+
+
+def test_the_training_table_says_steps_and_audio_a_second() -> None:
+    assert timing.training_table({1: [6.0, 3.0, 9.0]}, 1.5).splitlines()[-1] == "| 1 | 4 | 6 (3 - 9) |"
+
+
+def test_the_mel_that_is_timed_is_of_the_dialect_asked_for() -> None:
+    mel = timing.mel_of_noise(PRESETS["asr16"], 2, 7)
+    assert mel.shape == (2, 80, 7)
+    assert mel.isfinite().all()

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     import torch
+
+    from .mel import MelConfig
 
 Key = TypeVar("Key")
 Run = Callable[[], float]  # does some work, returns how much: samples made or trained on, seconds of audio
@@ -39,6 +41,31 @@ def ratio(first: Sequence[float], second: Sequence[float]) -> str:
         f"{x:.3g}" if x < 1000 else f"{x:,.0f}" for x in (statistics.median(turns), min(turns), max(turns))
     )
     return f"{middle} ({low} - {high})"
+
+
+def rtf(rates: Sequence[float]) -> str:
+    """Seconds of computing per second of audio, of rates the other way round: median (lowest - highest)."""
+    seconds = sorted(1 / rate for rate in rates)
+    return f"{statistics.median(seconds):.3g} ({seconds[0]:.3g} - {seconds[-1]:.3g})"
+
+
+def training_table(rates: Mapping[Any, Sequence[float]], seconds: float, head: str = "threads") -> str:
+    """Markdown; rates: row -> seconds of audio trained on per second; `seconds` of audio in a step."""
+    lines = [f"| {head} | steps/s | seconds of audio/s, median (range) |", "|---:|---:|---:|"]
+    for name, values in rates.items():
+        middle = statistics.median(values)
+        lines.append(f"| {name} | {middle / seconds:.3g} | {middle:.3g} ({min(values):.3g} - {max(values):.3g}) |")
+    return "\n".join(lines)
+
+
+def mel_of_noise(config: MelConfig, batch: int, frames: int) -> torch.Tensor:
+    """The log-mel (B, M, F) of white noise: what a vocoder is timed on, as the content changes no speed."""
+    import torch
+
+    from .mel import log_mel
+
+    noise = torch.randn(batch, frames * config.hop_length, generator=torch.Generator().manual_seed(0))
+    return log_mel(0.1 * noise, config)
 
 
 def spread(values: Sequence[float]) -> str:
