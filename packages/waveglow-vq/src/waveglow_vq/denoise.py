@@ -52,7 +52,7 @@ def bias_spectrum(
 def subtract(wav: Tensor, bias: Tensor, strength: float) -> Tensor:
     """wav (B, T) without `strength` times the bias (K,) of `bias_spectrum` in the magnitudes of its STFT, as float32.
 
-    The phases stay; no magnitude falls below 0. Published strengths: 0.1 (NVIDIA/waveglow), 0.01 (DeepLearningExamples).
+    The phases stay; no magnitude falls below 0. Published: 0.1 (NVIDIA/waveglow), 0.01 (DeepLearningExamples).
     Raises ValueError for a strength below 0.
     """
     if not strength >= 0:

@@ -46,13 +46,13 @@ def generate(
     wav = condition.new_zeros(len(condition), samples)
     for part in _bar(list(_pieces(model, samples)), progress):
         cut = z[:, :, part.first // group : part.last // group]
-        made = model.flow_inverse(cut, _columns(model, condition, part), speaker)
+        made = model.excitation(cut, _columns(model, condition, part), speaker)
         wav[:, part.start : part.end] = made[:, part.start - part.first : part.end - part.first]
-    return wav.clamp(-1, 1)
+    return model.voiced(wav, condition).clamp(-1, 1)  # by recursions over all samples, which keep their own pieces
 
 
 def latent(model: WaveGlowVQ, wav: Tensor, condition: Tensor, speaker: Tensor | None, progress: bool = False) -> Tensor:
-    """z (B, G, T / G) of waves (B, T) under conditions (B, D, T / stride): the way back of `generate`, in pieces too."""
+    """z (B, G, T / G) of waves (B, T) under conditions (B, D, T / stride): the way back, in pieces too."""
     group, samples = model.config.flow.group, wav.shape[-1]
     z = wav.new_zeros(len(wav), group, samples // group)
     for part in _bar(list(_pieces(model, samples)), progress):
