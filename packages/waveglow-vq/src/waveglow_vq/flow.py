@@ -27,7 +27,7 @@ class FlowConfig:
     """Sizes and ways of the flow. The default is the paper's shape made small; `configs/nvidia256.yaml` is public."""
 
     group: int = 16  # G, samples a column
-    flows: int = 8
+    flows: int = 8  # 0: none, what comes before the flow is all there is
     layers: int = 7  # of each WN, dilations 1, 2, 4, ...
     channels: int = 192  # C
     kernel: int = 3
@@ -43,12 +43,12 @@ class FlowConfig:
     weight_norm: bool = True
 
     def __post_init__(self) -> None:
-        for name in ("group", "flows", "layers", "channels", "kernel", "early_every", "subframes"):
+        for name in ("group", "layers", "channels", "kernel", "early_every", "subframes"):
             if getattr(self, name) < 1:
                 raise ValueError(f"flow.{name} is {getattr(self, name)}; expected 1 or more")
         if self.kernel % 2 == 0:
             raise ValueError(f"flow.kernel is {self.kernel}; expected an odd number")
-        if min(self.widths) < 2 or any(width % 2 for width in self.widths):
+        if any(width < 2 or width % 2 for width in self.widths):
             raise ValueError(
                 f"flow.group {self.group} less flow.early_size {self.early_size} every {self.early_every} of "
                 f"{self.flows} flows leaves {min(self.widths)} channels; expected an even number of at least 2"
@@ -72,8 +72,10 @@ class Flowed:
 
     def log_det(self) -> Tensor:
         """log |dz / dwav| of each row (B,)."""
-        scales = torch.stack([scale.sum(dim=(1, 2)) for scale in self.log_scales]).sum(0)
-        return scales + torch.stack(self.log_dets).sum()
+        total = self.z.new_zeros(len(self.z))
+        for scale in self.log_scales:
+            total = total + scale.sum(dim=(1, 2))
+        return total + sum(self.log_dets)
 
 
 class Flow(nn.Module):
@@ -83,7 +85,7 @@ class Flow(nn.Module):
         """stride: samples that one column of the condition stands for, 1 for cond "group"."""
         super().__init__()
         self.config = config
-        hold = 1 if config.cond == "group" else stride // config.subframes
+        self.hold = hold = 1 if config.cond == "group" else stride // config.subframes
         if (config.cond == "group") != (stride == 1) or (hold * config.subframes != stride and stride > 1):
             raise ValueError(f"flow.cond is {config.cond}, the condition has a column every {stride} samples")
         if config.cond == "frame" and hold % config.group:
@@ -108,7 +110,7 @@ class Flow(nn.Module):
     def context(self) -> int:
         """Samples on either side that an output sample depends on."""
         couplings = sum(wn.context for wn in self.couplings if isinstance(wn, WN)) * self.config.group
-        return couplings + 4 * 256
+        return couplings + 4 * self.hold * self.config.subframes
 
     def forward(self, wav: Tensor, condition: Tensor, speaker: Tensor | None = None) -> Flowed:
         """wav (B, T), T a multiple of G; condition (B, D, T / stride); speaker (B, S) where the flow has one."""

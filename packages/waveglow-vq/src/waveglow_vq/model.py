@@ -3,8 +3,8 @@
 Prenger et al. 2018, arXiv 1811.00002 (the flow), and what jaywalnut310/waveglow-vqvae promised on top: a condition
 through vector-quantised codes, and voice conversion. The likelihood is exact, so is the way back from wave to noise:
 
-    wav + dequantisation -> whiten(mel) -> flow(condition) -> z ~ N(0, 1)          forward, training
-    sigma * noise -> flow^-1(condition) -> whiten^-1(mel) -> wav                    synthesize
+    wav + dequantisation -> whiten(mel) -> periodicity(mel) -> flow(condition) -> z ~ N(0, 1)     forward, training
+    sigma * noise -> flow^-1(condition) -> periodicity^-1(mel) -> whiten^-1(mel) -> wav            synthesize
 
     condition   source "mel":   the mel
                 source "codes": mel -> codes -> mel of the speaker who is named; the flow hears it like any other mel
@@ -29,6 +29,7 @@ from vocoder_core.vq import QuantizerConfig
 
 from .condition import ConditionConfig, Conditioned, conditioner
 from .flow import Flow, FlowConfig, Flowed
+from .periodicity import Periodicity, PeriodicityConfig
 from .whiten import Whiten, WhitenConfig
 
 STEP = 1 / 32768  # of 16-bit audio
@@ -42,6 +43,7 @@ class WaveGlowVQConfig:
     mel: MelConfig = PRESETS["asr16"]
     flow: FlowConfig = field(default_factory=FlowConfig)
     whiten: WhitenConfig = field(default_factory=WhitenConfig)
+    periodicity: PeriodicityConfig = field(default_factory=PeriodicityConfig)
     condition: ConditionConfig = field(default_factory=ConditionConfig)
     quantizer: QuantizerConfig = field(default_factory=QuantizerConfig)
     speakers: tuple[str, ...] = ()  # whose vectors are learned, for codes that do not say who speaks
@@ -89,6 +91,8 @@ class WaveGlowVQ(Vocoder):
         size = config.speaker_size if config.speaker_in_flow else 0
         self.flow = Flow(config.flow, self.condition.channels, self.condition.stride, size)
         self.whiten = Whiten(config.whiten, config.mel) if config.whiten.order else None
+        periodic = config.whiten.order and config.periodicity.envelopes  # it is of whitened speech
+        self.periodicity = Periodicity(config.periodicity, config.mel) if periodic else None
         self.speakers = Speakers(config.speakers, config.speaker_size) if config.speakers else None
         self.register_buffer("mel_mean", torch.zeros(config.mel.n_mels))
         self.register_buffer("mel_std", torch.ones(config.mel.n_mels))
@@ -132,16 +136,28 @@ class WaveGlowVQ(Vocoder):
         self.mel_std.copy_(std.clamp(min=NOT_SILENT))
 
     def flow_forward(self, wav: Tensor, condition: Tensor, who: Tensor | None = None) -> tuple[Flowed, Tensor]:
-        """wav (B, T) -> what the flow makes of it, and the log of the whitening's volume change (B,)."""
+        """wav (B, T) -> what the flow makes of it, and the log of the volume change before the flow (B,)."""
         whitened = wav.new_zeros(len(wav))
         if self.whiten is not None:
             with torch.autocast(wav.device.type, enabled=False):
                 wav, whitened = self.whiten(wav, condition)
+                if self.periodicity is not None:
+                    wav, periodic = self.periodicity(wav, self._heard(condition))
+                    whitened = whitened + periodic
         return self.flow(wav, self._heard(condition), who if self.config.speaker_in_flow else None), whitened
 
     def flow_inverse(self, z: Tensor, condition: Tensor, who: Tensor | None = None) -> Tensor:
         """z (B, G, L) -> wav (B, T), not yet clamped."""
-        wav = self.flow.inverse(z, self._heard(condition), who if self.config.speaker_in_flow else None)
+        return self.voiced(self.excitation(z, condition, who), condition)
+
+    def excitation(self, z: Tensor, condition: Tensor, who: Tensor | None = None) -> Tensor:
+        """z (B, G, L) -> what the flow makes of it (B, T): the wave, or where speech is whitened what excites it."""
+        return self.flow.inverse(z, self._heard(condition), who if self.config.speaker_in_flow else None)
+
+    def voiced(self, wav: Tensor, condition: Tensor) -> Tensor:
+        """What the flow made (B, T), any length, with the pitch and the envelope of the mel: the wave, not clamped."""
+        if self.periodicity is not None:
+            wav = self.periodicity.inverse(wav, self._heard(condition))
         return wav if self.whiten is None else self.whiten.inverse(wav, condition)
 
     def _heard(self, condition: Tensor) -> Tensor:

@@ -24,6 +24,8 @@ from torch import Tensor, nn
 from vocoder_core.griffinlim import spectrum_of_mel
 from vocoder_core.mel import MelConfig
 
+PIECE = 256  # frames whose responses the inverse holds at a time, 12 MB or so
+
 
 @dataclass(frozen=True)
 class WhitenConfig:
@@ -70,9 +72,21 @@ class Whiten(nn.Module):
 
     def inverse(self, excitation: Tensor, mel: Tensor) -> Tensor:
         """The wave (B, T) whose excitation this is. Computed in float64: a recursion over all samples."""
+        hop, before = self.mel.hop_length, excitation.new_zeros(len(excitation), 1, self.config.order).double()
+        wav = [excitation.new_zeros(len(excitation), 0)]
         filters, gain = (tensor.double() for tensor in self._predictors(mel))
+        per_frame = hop // self.config.block
+        for frame in range(0, mel.shape[2], PIECE):
+            blocks = slice(frame * per_frame, (frame + PIECE) * per_frame)
+            driven = excitation[:, frame * hop : (frame + PIECE) * hop].double()
+            made, before = self._driven(driven, filters[:, blocks], gain[:, blocks], before)
+            wav.append(made.to(excitation.dtype))
+        return torch.cat(wav, dim=1)
+
+    def _driven(self, excitation: Tensor, filters: Tensor, gain: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
+        """The wave of some blocks, and its last samples (B, 1, p), the newest first; `before` is those ahead of it."""
         order, block = self.config.order, self.config.block
-        driven = excitation.double().unflatten(1, (-1, block)) * gain[..., None]
+        driven = excitation.unflatten(1, (-1, block)) * gain[..., None]
         # every block by itself: what its own excitation gives, and what each of the p samples before it adds
         rows, count = gain.shape
         past = torch.eye(order, dtype=driven.dtype, device=driven.device).expand(rows, count, order, order)
@@ -84,12 +98,11 @@ class Whiten(nn.Module):
             states = torch.cat([sample[..., None], states[..., :-1]], dim=-1)
             answers.append(sample)
         response = torch.stack(answers, dim=-1)  # (B, blocks, 1 + p, block)
-        before = driven.new_zeros(rows, 1, order)
         wav = []
         for index in range(count):
             wav.append(response[:, index, 0] + (before @ response[:, index, 1:])[:, 0])
             before = wav[-1][:, None, -order:].flip(-1)
-        return torch.cat(wav, dim=1).to(excitation.dtype)
+        return torch.cat(wav, dim=1), before
 
     def _predictors(self, mel: Tensor) -> tuple[Tensor, Tensor]:
         """A (B, blocks, p + 1) with A[0] = 1, and the gain g (B, blocks) of the prediction error."""
