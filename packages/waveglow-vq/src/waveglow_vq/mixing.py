@@ -39,7 +39,8 @@ class TriangularMixing(nn.Module):
         """W (ch, ch) and log |det W|."""
         lower = self.lower.tril(-1) + torch.eye(len(self.sign)).to(self.lower)
         upper = self.upper.triu(1) + torch.diag(self.sign * self.log_diagonal.exp())
-        return self.permutation @ lower @ upper, self.log_diagonal.sum()
+        with torch.autocast(lower.device.type, enabled=False):
+            return self.permutation @ lower @ upper, self.log_diagonal.sum()
 
 
 def rotation(size: int) -> Tensor:
