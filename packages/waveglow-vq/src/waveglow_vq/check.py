@@ -13,11 +13,14 @@ from torch import Tensor
 from vocoder_core import metrics
 from vocoder_core.corpus import Corpus, Entry
 from vocoder_core.corpus.training_audio import generator
+from vocoder_core.griffinlim import griffin_lim
 from vocoder_core.mel import log_mel
 from vocoder_core.validation import CheckConfig, HeldOut
 
 from .model import WaveGlowVQ
 
+FIGURES = ("loss", "nll", "bits", "mel_l1")  # nats and bits per sample, nat; a clip has too few codes for statistics
+GRIFFIN_LIM = 32  # iterations
 SCORES = ("mr_stft", "log_mel_mae", "pesq")  # PESQ where it is installed
 
 
@@ -35,7 +38,8 @@ class Check:
 
     def __call__(self, model: WaveGlowVQ, step: int, run_dir: Path) -> dict[str, float]:
         """The figures of the class's docstring."""
-        figures, device = {}, next(model.parameters()).device
+        figures: dict[str, float] = {}
+        device = next(model.parameters()).device
 
         def said(entry: Entry) -> Tensor | None:
             """The vector (S,) of who speaks: the mean of all for one whom training never heard."""
@@ -45,15 +49,27 @@ class Check:
             if entries:
                 clips = [self.held_out.clip(entry, device) for entry in entries]
                 rows = likelihoods(model, clips, [said(entry) for entry in entries])
-                figures |= {f"{name}_{key}": float(np.mean([row[key] for row in rows])) for key in rows[0]}
+                told = [key for key in FIGURES if key in rows[0]]
+                figures |= {f"{name}_{key}": float(np.mean([row[key] for row in rows])) for key in told}
 
         def by_codes(entry: Entry, wav: Tensor) -> Tensor:
             who = said(entry)
-            return model.decode(model.encode(wav[None]), None if who is None else who[None], seed=0)[0]
+            return _copy_by_codes(model, wav, None if who is None else who[None])
 
         folder = run_dir / "samples" / f"{step:07d}"
         copy = by_codes if model.config.condition.source != "mel" else None
         return figures | self.held_out.listen(model, folder, self.scores, said, copy)
+
+
+@torch.inference_mode()
+def _copy_by_codes(model: WaveGlowVQ, wav: Tensor, who: Tensor | None) -> Tensor:
+    """What the codes of a wave (T,) say; through Griffin-Lim where the flow does not learn and may know nothing."""
+    codes = model.encode(wav[None])
+    if model.config.condition.objective != "mel":
+        return model.decode(codes, who, seed=0)[0, : len(wav)]
+    frames = len(wav) // model.config.mel.hop_length
+    mel = model.condition.decode(codes, who)[0, :, :frames]
+    return torch.as_tensor(griffin_lim(mel, model.config.mel, iterations=GRIFFIN_LIM))
 
 
 @torch.inference_mode()

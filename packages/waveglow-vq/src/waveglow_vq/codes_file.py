@@ -69,6 +69,8 @@ def read(path: str | Path, model: WaveGlowVQ) -> Coded:
 def fingerprint(model: WaveGlowVQ) -> str:
     """What tells the vectors of a model's codes from another's; the same in half precision, in which voices ship."""
     quantizer = model.condition.quantizer
+    if quantizer is None:
+        raise ValueError("this model hears mels and has no codes; expected one with condition.source codes or wav")
     with torch.no_grad():
         vectors = quantizer.decode(torch.arange(quantizer.size, device=next(model.parameters()).device)[None])
     return hashlib.sha256(vectors.half().cpu().numpy().tobytes()).hexdigest()[:16]

@@ -68,10 +68,10 @@ def convert(
     mel = log_mel(batch, model.config.mel)
     codes = model.condition.encode(mel, batch)
     there = vectors(target, size, model.speakers, batch)
-    aimed = model.condition.decode(codes, there)
-    if mode == "resynth":
-        made = generate(model, aimed, sigma, seed, there, progress)
+    if mode == "resynth":  # all that the codes say, which may be some frames more than the wave
+        made = generate(model, model.condition.decode(codes, there), sigma, seed, there, progress)[:, : batch.shape[1]]
     else:
+        aimed = model.condition.decode(codes, there, mel.shape[2])
         z = _own(model, batch, mel, codes, source)
         fresh = white(seed, z, model.config.sigma if sigma is None else sigma)
         # independent parts: their powers add up, and z stays as loud as it was

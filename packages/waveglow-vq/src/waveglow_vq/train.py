@@ -1,7 +1,8 @@
 """waveglow-vq-train DATA RUN: train waveglow-vq on a prepared corpus; the same command goes on where it stopped.
 
 Flow, codec or both, whatever the settings' model is: it says itself how wrong it was. --init FOLDER may hold another
-model, such as the flow alone where the settings add a codec: what fits is taken, the rest begins anew. On several GPUs:
+model, such as the flow alone where the settings add a codec: the parts that fit are taken, the rest begins anew. On
+several GPUs:
 `torchrun --nproc-per-node 8 -m waveglow_vq.train DATA RUN`.
 """
 
@@ -16,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 from vocoder_core import cli, training
 
 if TYPE_CHECKING:
-    from .model import WaveGlowVQ, WaveGlowVQConfig
+    from torch import Tensor
 
-SUGGESTED = "waveglow-vq-infer in.wav out.wav"
+    from .model import WaveGlowVQ, WaveGlowVQConfig
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -60,33 +61,47 @@ def _train(arguments: argparse.Namespace) -> None:
         model.to(device), Loss(), batches, settings.train, arguments.run,
         after_step=after_step, validate=check, device=device,
     )  # fmt: skip
-    print(
-        f"{arguments.run}: trained to step {last}; try: waveglow-vq-infer in.wav out.wav --checkpoint {arguments.run}"
-    )
+    command = "convert in.wav out.wav --target NAME" if model.speakers else "infer in.wav out.wav"
+    print(f"{arguments.run}: trained to step {last}; try: waveglow-vq-{command} --checkpoint {arguments.run}")
 
 
 def initial(config: WaveGlowVQConfig, init: Path | None) -> tuple[WaveGlowVQ, str]:
-    """A new model, with the tensors of --init that it has too, and a line that says which.
+    """A new model, with the parts of --init that fit it as they are, and a line that says which.
 
-    Raises ValueError where the checkpoint hears another mel, or has nothing of the same name and shape.
+    Parts are the flow, what stands before it, the condition (codec), and the vectors of speakers whose names agree.
+    Raises ValueError where the checkpoint hears another mel, or none of flow, periodicity and condition fits.
     """
     from .model import WaveGlowVQ
 
     model = WaveGlowVQ(config)
     if config.condition.objective == "mel":
-        model.flow.requires_grad_(False)  # it is not asked: no average of it, no wait for its gradients
+        for name, part in model.named_children():  # what is not asked gets no gradient, for which DDP would wait
+            part.requires_grad_(name in ("condition", "speakers"))
     if init is None:
         return model, ""
     other = WaveGlowVQ.from_pretrained(init)
     if other.config.mel != config.mel:
         raise ValueError(f"{init}: its mel is {other.config.mel}, the settings say {config.mel}; set model.mel")
-    own, theirs = model.state_dict(), other.state_dict()
-    taken = {name: tensor for name, tensor in theirs.items() if name in own and own[name].shape == tensor.shape}
-    if not taken:
-        raise ValueError(f"{init}: nothing in it fits the settings' model; expected a flow or a codec of these sizes")
-    model.load_state_dict(own | taken)
-    new = ", ".join(sorted({name.split(".")[0] for name in own.keys() - taken.keys()}))
-    return model, f"{init}: {len(taken)} of {len(own)} tensors taken" + (f", the rest is new: {new}" if new else "")
+    own, theirs = _parts(model), _parts(other)
+    taken = [name for name, part in own.items() if part and _shapes(part) == _shapes(theirs.get(name, {}))]
+    if config.speakers != other.config.speakers:
+        taken = [name for name in taken if name != "speakers"]
+    if not {"flow", "periodicity", "condition"} & set(taken):
+        raise ValueError(f"{init}: its flow is {other.config.flow}, the settings say {config.flow}; set model.flow")
+    for name in taken:
+        getattr(model, name).load_state_dict(theirs[name])
+    model.set_statistics(other.mel_mean, other.mel_std)
+    new = [name for name, part in own.items() if part and name not in taken]
+    return model, f"{init}: took its {', '.join(taken)}" + (f"; new: {', '.join(new)}" if new else "")
+
+
+def _parts(model: WaveGlowVQ) -> dict[str, dict[str, Tensor]]:
+    """The tensors of each part; {} of one that has none."""
+    return {name: part.state_dict() for name, part in model.named_children()}
+
+
+def _shapes(part: dict[str, Tensor]) -> dict[str, Any]:
+    return {name: tensor.shape for name, tensor in part.items()}
 
 
 class Loss:
@@ -95,8 +110,11 @@ class Loss:
     def __call__(self, model: Any, batch: Any) -> dict[str, Any]:
         """The loss with gradient, its parts without, and how many samples they are a mean of."""
         made = model(batch.wav, batch.mel, batch.noise, batch.speaker, batch.seed)
-        figures = getattr(model, "module", model).loss(made)  # several processes: `module` is the model itself
+        whole = getattr(model, "module", model)  # several processes: `module` is the model itself
+        figures = whole.loss(made)
         parts = {name: value.detach() for name, value in figures.items() if name != "loss"}
+        if "bits_per_code" in parts:
+            parts["bits_per_second"] = parts["bits_per_code"] * whole.condition.code_rate
         return {"loss": figures["loss"], **parts, "samples": batch.wav.numel()}
 
 
