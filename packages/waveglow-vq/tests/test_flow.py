@@ -16,6 +16,7 @@ from vocoder_core.mel import log_mel
 from vocoder_core.mel_presets import PRESETS
 from waveglow_vq.flow import Flow, FlowConfig, Flowed
 from waveglow_vq.mixing import Mixing, TriangularMixing, rotation
+from waveglow_vq.periodicity import Periodicity, PeriodicityConfig
 from waveglow_vq.whiten import Whiten, WhitenConfig
 
 BANDS, STRIDE = 3, 16
@@ -102,6 +103,24 @@ def test_whitening_in_front_of_it_counts_too() -> None:
     assert float(told[0]) == pytest.approx(float(jacobian(lambda x: whiten(x, heard)[0], wav)), abs=1e-9)
     assert abs(float(told[0])) > 1
     assert (whiten.inverse(excitation, heard) - wav).abs().max() < 1e-10
+
+
+def test_periodicity_in_front_of_it_counts_too() -> None:
+    """What lies some periods back tells shift and scale: a triangular Jacobian, whose diagonal is the scale."""
+    mel = replace(PRESETS["asr16"], sample_rate=800, n_fft=32, win_length=32, hop_length=16, n_mels=4, fmax=None)
+    config = PeriodicityConfig(envelopes=2, lowest_hz=40, highest_hz=160, width=6, block=8)
+    torch.manual_seed(0)
+    periodicity = Periodicity(config, mel).double()
+    with torch.no_grad():
+        for parameter in periodicity.parameters():
+            parameter.add_(0.3 * torch.randn_like(parameter))
+    wav, heard = torch.randn(2, 64, dtype=torch.float64), torch.randn(2, 4, 4, dtype=torch.float64)
+    r, told = periodicity(wav, heard)
+    for i in range(2):
+        found = jacobian(lambda x, i=i: periodicity(x, heard[i : i + 1])[0], wav[i : i + 1])
+        assert float(told[i].detach()) == pytest.approx(float(found), abs=1e-9)
+    assert told.abs().min() > 0.1
+    assert (periodicity.inverse(r, heard) - wav).abs().max() < 1e-10
 
 
 def test_early_channels_come_first_and_see_fewer_flows() -> None:

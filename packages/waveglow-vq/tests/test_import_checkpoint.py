@@ -346,6 +346,9 @@ REFUSED: dict[str, tuple[Any, list[str], str]] = {
     "not whole": (without("WN.3.end.bias"), [], "couplings.3.end.bias"),
     "a flow is missing": (without("convinv.5.conv.weight"), [], "convinv.5.conv.weight is missing"),
     "half a layer": (without("WN.2.res_layers.0.bias", "old"), [], "it lacks WN.2.res_layers.0.bias"),
+    "no way back": (
+        weights() | {"convinv.1.conv.weight": torch.ones(8, 8, 1)}, [], "convinv.1.conv.weight is singular",
+    ),
     "misshapen": (changed("WN.1.end.bias", (5,)), [], "size mismatch"),
     "odd widths": (changed("convinv.5.conv.weight", (6, 6, 1)), [], "flows have [8, 8, 6, 6, 4, 6] channels"),
     "not a number": (

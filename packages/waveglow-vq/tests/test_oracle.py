@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import resources
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,10 +22,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vocoder_core.config import load
 from vocoder_core.mel import log_mel
 from vocoder_core.mel_presets import PRESETS
-from waveglow_vq.flow import Flow
+from waveglow_vq import WaveGlowVQ
+from waveglow_vq.flow import Flow, FlowConfig
 from waveglow_vq.public_layouts import fused, renamed, sizes
+from waveglow_vq.settings import Settings
 
 sys.path.append(str(Path(__file__).parent))
 from public_waveglow import Sizes, inputs, weights
@@ -52,6 +56,10 @@ def network(public: dict[str, Tensor], dtype: torch.dtype = torch.float64, swap_
         return up[..., : 256 * mel.shape[2]]
 
     return SimpleNamespace(flow=flow.to(dtype), condition=condition, upsample=upsample, state=state)
+
+
+def config_path(name: str) -> Path:
+    return Path(str(resources.files("waveglow_vq") / "configs" / f"{name}.yaml"))
 
 
 def passed(net: Any, dtype: torch.dtype) -> Any:
@@ -151,6 +159,56 @@ def test_the_inverse_undoes_the_public_network(dtype: torch.dtype, tolerance: fl
     net, (mel, wav, _) = network(weights(), dtype), inputs()
     again = net.flow.inverse(passed(net, dtype).z, net.condition(mel))
     assert (again - wav).abs().max() < tolerance
+
+
+# ---- sizes
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        ("nvidia256", 87_879_272),
+        ("paper512", 268_294_760),
+        # the seed's 156.9 M and 182.5 M, less its FiLM behind couplings and its 512 x 512 table of speakers
+        ("seed_ljs_vq", 156_910_392 - 884_880),
+        ("seed_vctk", 156_910_392 - 884_880 + 12 * 2 * 256 * 8 * 512),
+    ],
+)
+def test_public_sizes_are_those_of_the_configs(name: str, parameters: int) -> None:
+    with torch.device("meta"):
+        model = WaveGlowVQ(load(Settings, config_path(name)).model)
+    assert sum(parameter.numel() for parameter in model.parameters()) == parameters
+
+
+@pytest.mark.parametrize(
+    ("group", "layers", "channels", "early", "millions"), [(16, 7, 192, 4, 18.0), (32, 6, 128, 8, 7.2)]
+)
+def test_small_flows_on_a_plain_mel_have_their_reckoned_size(
+    group: int, layers: int, channels: int, early: int, millions: float
+) -> None:
+    """S and XS, as added up by hand: 80 bands once a frame, no prenet, no FiLM, no weight norm."""
+    config = FlowConfig(
+        group,
+        8,
+        layers,
+        channels,
+        early_every=4,
+        early_size=early,
+        prenet=0,
+        subframes=1,
+        film=False,
+        weight_norm=False,
+    )
+    with torch.device("meta"):
+        found = sum(parameter.numel() for parameter in Flow(config, 80, 256).parameters())
+    wanted = 0
+    for width in config.widths:
+        last = 2 * layers - 1  # the last layer of a WN has no residual
+        wanted += width**2 + (80 + 1) * 2 * channels * layers
+        wanted += (width // 2 + 1) * channels + layers * (3 * channels + 1) * 2 * channels
+        wanted += last * (channels + 1) * channels + (channels + 1) * width
+    assert found == wanted
+    assert round(found / 1e6, 1) == millions
 
 
 # ---- front end

@@ -104,6 +104,7 @@ def derive_config(size: Sizes, preset: str) -> WaveGlowVQConfig:
 
     from .condition import ConditionConfig
     from .model import WaveGlowVQConfig
+    from .periodicity import PeriodicityConfig
     from .whiten import WhitenConfig
 
     if preset not in PRESETS:
@@ -118,6 +119,7 @@ def derive_config(size: Sizes, preset: str) -> WaveGlowVQConfig:
         mel=mel,
         flow=size.flow,
         whiten=WhitenConfig(order=0),
+        periodicity=PeriodicityConfig(envelopes=0),
         condition=ConditionConfig(source="mel", upsampler="nvidia"),
         normalise=False,
         sigma=0.6,  # what NVIDIA's README synthesises with
@@ -147,6 +149,8 @@ def convert(tensors: dict[str, Tensor], config: WaveGlowVQConfig, folder: Path) 
     for name, tensor in tensors.items():
         if not tensor.isfinite().all():
             raise ValueError(f"the checkpoint's {name} holds NaN or infinite weights; use an earlier checkpoint")
+        if name.startswith("convinv.") and not torch.linalg.slogdet(tensor[..., 0].double()).logabsdet.isfinite():
+            raise ValueError(f"the checkpoint's {name} is singular, so there is no way back; use an earlier checkpoint")
     model.save_pretrained(folder)
 
 
