@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .model import WaveGlowVQ
 
 PIECE = 1536  # frames: 25 s at a hop of 256 and 16 kHz; half a GB or so for the default network
-MEMORY = 32  # frames after which a whitening filter has forgotten how it began: poles decay by e in under one
+REACH = 8  # frames on either side that whitening and periodicity look at; their inverses are not cut
 LOUDEST = 1.5  # of sigma: beyond it there is only noise
 
 
@@ -89,7 +89,7 @@ class _Piece:
 
 def _pieces(model: WaveGlowVQ, samples: int) -> Iterator[_Piece]:
     hop = model.config.mel.hop_length
-    context = -(-model.flow.context // hop) + (MEMORY if model.whiten is not None else 0)
+    context = -(-model.flow.context // hop) + (REACH if model.whiten is not None else 0)
     piece = max(PIECE, 4 * context) * hop
     for start in range(0, samples, piece):
         end = min(samples, start + piece)
