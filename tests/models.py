@@ -20,6 +20,12 @@ from specgrad.shaping import ShapingConfig
 from specgrad.stft import StftConfig
 from vocoder_core.mel import MelConfig
 from vocoder_core.vocoder import Vocoder
+from vocoder_core.vq import QuantizerConfig
+from waveglow_vq import WaveGlowVQ, WaveGlowVQConfig
+from waveglow_vq.condition import ConditionConfig
+from waveglow_vq.flow import FlowConfig
+from waveglow_vq.periodicity import PeriodicityConfig
+from waveglow_vq.whiten import WhitenConfig
 
 MEL = MelConfig(n_fft=128, win_length=80, hop_length=20, n_mels=8)
 
@@ -65,8 +71,8 @@ def specgrad_loss(model: SpecGrad, inputs: dict[str, Tensor], wav: Tensor) -> Te
     return model.loss(model(**inputs))["loss"]
 
 
-def specgrad_start(model: SpecGrad) -> None:
-    """Its last layers begin at zero."""
+def moved_from_zero(model: torch.nn.Module) -> None:
+    """Last layers begin at zero."""
     draw = torch.Generator().manual_seed(3)
     for parameter in model.parameters():
         if not parameter.any():
@@ -84,11 +90,39 @@ def specgrad_case(name: str, config: SpecGradConfig, overfit: tuple[int, float, 
         loss=specgrad_loss,
         overfit=overfit,
         rounding=1e-4,  # BLAS sums in another order; nothing is drawn from what it sums
-        start=specgrad_start,
+        start=moved_from_zero,
         told={"speaker": config.speakers[0]} if config.speakers else {},
     )
 
 
+def waveglow_inputs(model: WaveGlowVQ, mel: Tensor, wav: Tensor) -> dict[str, Tensor]:
+    """The wave, its mel, what dequantises it, and who speaks if that is asked."""
+    noise = torch.rand(wav.shape, generator=torch.Generator().manual_seed(2)) - 0.5
+    who = {"speaker": torch.arange(len(wav)) % len(model.speakers.names)} if model.speakers else {}
+    return {"wav": wav, "mel": mel, "noise": noise, **who}
+
+
+def waveglow_case(name: str, **config: Any) -> Case:
+    """One of its conditions."""
+    small = {"group": 4, "flows": 4, "layers": 2, "channels": 16, "early_every": 2, "early_size": 2, "subframes": 1}
+    flow = FlowConfig(**small, **config.pop("flow", {"prenet": 8}))
+    own = WaveGlowVQConfig(**{"mel": MEL, "flow": flow, "whiten": WhitenConfig(8, 20), "periodicity": LAGS, **config})
+    return Case(
+        name=name,
+        vocoder=WaveGlowVQ,
+        config=own,
+        inputs=waveglow_inputs,
+        output=lambda model, inputs: model(**inputs).flowed.z,
+        loss=lambda model, inputs, wav: model.loss(model(**inputs))["loss"],
+        overfit=(60, 1e-2, 3.0),
+        rounding=1e-4,  # BLAS sums in another order
+        start=moved_from_zero,
+        told={"speaker": own.speakers[0]} if own.speakers else {},
+    )
+
+
+LAGS = PeriodicityConfig(envelopes=1, width=4, block=20)
+PLAIN = {"whiten": WhitenConfig(order=0), "periodicity": PeriodicityConfig(envelopes=0)}
 CASES = [
     Case(
         name="rnnms",
@@ -124,5 +158,28 @@ CASES = [
             speakers=("one", "other"),
         ),
         overfit=(60, 1e-3, 3.0),
+    ),
+    waveglow_case("waveglow-vq"),
+    waveglow_case(
+        "waveglow-vq, as published",
+        flow={"cond": "group", "prenet": 0, "film": False, "log_scale_bound": 0},
+        condition=ConditionConfig(upsampler="nvidia"),
+        **PLAIN,
+    ),
+    waveglow_case(
+        "waveglow-vq, codes",
+        # without instance norm, which does not hear how loud a mel is
+        condition=ConditionConfig(
+            "codes",
+            frames_per_code=1,
+            channels=16,
+            encoder_layers=1,
+            decoder_layers=1,
+            fine_layers=1,
+            instance_norm=False,
+        ),
+        quantizer=QuantizerConfig(size=8, dim=4, restart=0),
+        speakers=("one", "other"),
+        speaker_size=4,
     ),
 ]
