@@ -40,6 +40,18 @@ def test_phases_are_at_least_as_consistent_as_librosas(shared_audio: Path) -> No
     assert max(ours) < 0.15
 
 
+@pytest.mark.parametrize("config", [PRESETS["asr16"], PRESETS["hifi22"], ODD], ids=["asr16", "hifi22", "odd"])
+def test_a_recordings_own_phases_bring_it_back(shared_audio: Path, config: MelConfig) -> None:
+    """Started from the recording no iteration is needed; its wave correlates with what comes out, from noise it cannot."""
+    wav = speech(shared_audio, CLIPS[0], config)
+    mel = log_mel(wav, config)
+    near, far = griffin_lim(mel, config, 0, start=wav), griffin_lim(mel, config, 0)
+    assert torch.corrcoef(torch.stack([wav, near]))[0, 1] > 0.95
+    assert torch.corrcoef(torch.stack([wav, far]))[0, 1].abs() < 0.3
+    with pytest.raises(ValueError, match="start of shape"):
+        griffin_lim(mel, config, 0, start=wav[:-1])
+
+
 def convergence(wav: np.ndarray, magnitude: np.ndarray) -> float:
     """|| |STFT(wav)| - magnitude || / || magnitude ||, two frames at either end left out."""
     import librosa

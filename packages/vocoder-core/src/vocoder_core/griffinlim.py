@@ -21,26 +21,34 @@ from math import ceil, log
 import torch
 import torch.nn.functional as F
 
-from .mel import MelConfig, filterbank
+from .mel import MelConfig, filterbank, preemphasise
 
 MOMENTUM = 0.99
 MEL_UPDATES = 30  # after them the mel of the found spectrum is within 0.1 % of the wanted one
 
 
-def griffin_lim(mel: torch.Tensor, config: MelConfig, iterations: int = 60, seed: int = 0) -> torch.Tensor:
+def griffin_lim(
+    mel: torch.Tensor, config: MelConfig, iterations: int = 60, seed: int = 0, start: torch.Tensor | None = None
+) -> torch.Tensor:
     """Wave of a log-mel spectrogram in any dialect of MelConfig.
 
     mel: (M, F) or (B, M, F) as `log_mel` gives it. Returns (F * hop,) or (B, F * hop) in [-1, 1], in the mel's dtype,
-    on its device; the same for the same seed. Raises ValueError for another shape.
+    on its device; the same for the same seed. start: a wave of that shape whose phases are the first ones, instead of
+    random ones: it is brought to the mel. Raises ValueError for another shape.
     """
     if mel.dim() not in (2, 3) or mel.shape[-2] != config.n_mels:
         bands = config.n_mels
         raise ValueError(f"griffin_lim got a mel of shape {tuple(mel.shape)}; expected ({bands}, F) or (B, {bands}, F)")
+    if start is not None and start.shape != (*mel.shape[:-2], mel.shape[-1] * config.hop_length):
+        raise ValueError(f"griffin_lim got a start of shape {tuple(start.shape)} for a mel of shape {tuple(mel.shape)}")
     batch = mel.detach() if mel.dim() == 3 else mel.detach()[None]
     if batch.shape[-1] == 0:
         return mel.new_zeros(*mel.shape[:-2], 0)
     magnitude = spectrum_of_mel(batch, config)
-    wav = wave_of_spectrum(magnitude, config, iterations, seed)
+    if start is not None:
+        start = start.reshape(len(batch), -1)
+        start = preemphasise(start, config.preemphasis) if config.preemphasis else start
+    wav = wave_of_spectrum(magnitude, config, iterations, seed, start)
     if config.preemphasis:
         wav = undo_preemphasis(wav, config.preemphasis)
     wav = wav.clamp(-1, 1)
@@ -68,22 +76,31 @@ def spectrum_of_mel(
     return spectrum ** (1 / config.power)
 
 
-def wave_of_spectrum(magnitude: torch.Tensor, config: MelConfig, iterations: int, seed: int) -> torch.Tensor:
-    """Wave (B, F * hop) whose |STFT| is near to magnitude (B, n_fft // 2 + 1, F), by fast Griffin-Lim."""
-    generator = torch.Generator().manual_seed(seed)
-    turns = torch.rand(magnitude.shape[1:], generator=generator, dtype=torch.float64).to(magnitude)  # batch == single
-    spectrum = torch.polar(magnitude, (2 * torch.pi * turns).expand_as(magnitude))
-    previous = torch.zeros_like(spectrum)
+def wave_of_spectrum(
+    magnitude: torch.Tensor, config: MelConfig, iterations: int, seed: int, start: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Wave (B, F * hop) whose |STFT| is near to magnitude (B, n_fft // 2 + 1, F), by fast Griffin-Lim.
+
+    start (B, F * hop): a wave whose phases to begin from; None: random ones.
+    """
+    before = config.n_fft // 2 if config.centering == "center" else (config.n_fft - config.hop_length) // 2
     window = torch.hann_window(config.win_length, dtype=magnitude.dtype, device=magnitude.device)
+    if start is None:
+        generator = torch.Generator().manual_seed(seed)
+        turns = torch.rand(magnitude.shape[1:], generator=generator, dtype=torch.float64).to(
+            magnitude
+        )  # batch == single
+        spectrum = torch.polar(magnitude, (2 * torch.pi * turns).expand_as(magnitude))
+    else:
+        after = (magnitude.shape[-1] - 1) * config.hop_length + config.n_fft - before - start.shape[-1]
+        spectrum = _stft(F.pad(start, (before, max(0, after))), window, config)[..., : magnitude.shape[-1]]
+        spectrum = torch.polar(magnitude, spectrum.angle())
+    previous = torch.zeros_like(spectrum)
     for _ in range(iterations):
-        consistent = torch.stft(
-            _overlap_add(spectrum, window, config),
-            config.n_fft, config.hop_length, config.win_length, window, center=False, return_complex=True,
-        )  # fmt: skip
+        consistent = _stft(_overlap_add(spectrum, window, config), window, config)
         ahead = consistent - MOMENTUM / (1 + MOMENTUM) * previous
         spectrum = magnitude * ahead / ahead.abs().clamp(min=1e-16)
         previous = consistent
-    before = config.n_fft // 2 if config.centering == "center" else (config.n_fft - config.hop_length) // 2
     padded = _overlap_add(spectrum, window, config)
     wanted = magnitude.shape[-1] * config.hop_length
     return F.pad(padded, (0, max(0, before + wanted - padded.shape[-1])))[:, before : before + wanted]
@@ -113,6 +130,12 @@ def _mel_amplitude(mel: torch.Tensor, config: MelConfig) -> torch.Tensor:
     if config.log == "ln":
         return value.exp()
     return 10 ** (value if config.log == "log10" else value * config.power / 20)
+
+
+def _stft(padded: torch.Tensor, window: torch.Tensor, config: MelConfig) -> torch.Tensor:
+    return torch.stft(
+        padded, config.n_fft, config.hop_length, config.win_length, window, center=False, return_complex=True
+    )
 
 
 def _overlap_add(spectrum: torch.Tensor, window: torch.Tensor, config: MelConfig) -> torch.Tensor:
