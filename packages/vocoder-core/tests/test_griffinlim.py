@@ -42,7 +42,7 @@ def test_phases_are_at_least_as_consistent_as_librosas(shared_audio: Path) -> No
 
 @pytest.mark.parametrize("config", [PRESETS["asr16"], PRESETS["hifi22"], ODD], ids=["asr16", "hifi22", "odd"])
 def test_a_recordings_own_phases_bring_it_back(shared_audio: Path, config: MelConfig) -> None:
-    """Started from the recording no iteration is needed; its wave correlates with what comes out, from noise it cannot."""
+    """Started from the recording, what comes out correlates with it, without any iteration; from noise it cannot."""
     wav = speech(shared_audio, CLIPS[0], config)
     mel = log_mel(wav, config)
     near, far = griffin_lim(mel, config, 0, start=wav), griffin_lim(mel, config, 0)

@@ -87,10 +87,8 @@ def wave_of_spectrum(
     window = torch.hann_window(config.win_length, dtype=magnitude.dtype, device=magnitude.device)
     if start is None:
         generator = torch.Generator().manual_seed(seed)
-        turns = torch.rand(magnitude.shape[1:], generator=generator, dtype=torch.float64).to(
-            magnitude
-        )  # batch == single
-        spectrum = torch.polar(magnitude, (2 * torch.pi * turns).expand_as(magnitude))
+        turns = torch.rand(magnitude.shape[1:], generator=generator, dtype=torch.float64)  # batch == single
+        spectrum = torch.polar(magnitude, (2 * torch.pi * turns).to(magnitude).expand_as(magnitude))
     else:
         after = (magnitude.shape[-1] - 1) * config.hop_length + config.n_fft - before - start.shape[-1]
         spectrum = _stft(F.pad(start, (before, max(0, after))), window, config)[..., : magnitude.shape[-1]]
