@@ -71,7 +71,8 @@ def main(argv: list[str] | None = None) -> int:
     found, absent = peers.load(arguments.peers, (peers.WAVEGLOW, peers.HIFIGAN, peers.VOCOS))
     print(f"{timing.machine(torch.device('cpu')).rsplit(',', 1)[0]}; seconds of audio a run: {arguments.seconds}\n")
     if not arguments.no_synthesis:
-        rates, sizes = {}, {}
+        rates: dict[int, dict[str, list[float]]] = {}
+        sizes: dict[str, str] = {}
         for count in arguments.threads:
             rates[count], sizes = synthesis(found, count, arguments)
         print(synthesis_table(rates, sizes), *absent, sep="\n")
@@ -91,7 +92,8 @@ def synthesis(
 ) -> tuple[dict[str, list[float]], dict[str, str]]:
     """Seconds of audio per second, a list per row, and of each row its size and sample rate."""
     torch.set_num_threads(threads)
-    runs, sizes = {}, {}
+    runs: dict[str, timing.Run] = {}
+    sizes: dict[str, str] = {}
     for peer, loaded in found:
         seconds = SLOW if peer is peers.WAVEGLOW else arguments.seconds
         loaded.run(seconds)  # kernels and buffers
@@ -138,7 +140,7 @@ def training(
 ) -> dict[str, list[float]]:
     """Samples trained on per second, a list per row: NVIDIA's code, and ours where it computes in fp32."""
     torch.set_num_threads(threads)
-    runs = {}
+    runs: dict[str, timing.Run] = {}
     for peer, loaded in found:
         if loaded.train is not None:
             loaded.train(1, CROP)

@@ -90,7 +90,7 @@ def specgrad_figures(model: Any, wavs: list[np.ndarray]) -> dict[str, list[float
     return {}
 
 
-def specgrad_change(model: Any, rounded: Any) -> str:
+def copies_differ(model: Any, rounded: Any) -> str:
     """The ratio of a copy to what rounding changes in it, in dB, on a mel of noise."""
     import torch
 
@@ -103,9 +103,51 @@ def specgrad_change(model: Any, rounded: Any) -> str:
     return f"fp16 adds noise {ratio:.0f} dB below the copy"
 
 
+def waveglow_vq_class() -> type[Vocoder]:
+    """WaveGlowVQ."""
+    from waveglow_vq import WaveGlowVQ
+
+    return WaveGlowVQ
+
+
+def waveglow_vq_copies(model: Any, wav: np.ndarray, arguments: argparse.Namespace) -> Copies:
+    """A system for each of --sigma, or one at the checkpoint's own."""
+    from waveglow_vq.infer import copy
+
+    if not arguments.sigma:
+        return {"waveglow-vq": copy(model, wav, model.sample_rate, seed=0)}
+    return {f"waveglow-vq, sigma {s:g}": copy(model, wav, model.sample_rate, seed=0, sigma=s) for s in arguments.sigma}
+
+
+def waveglow_vq_figures(model: Any, wavs: list[np.ndarray]) -> dict[str, list[float]]:
+    """Bits per 16-bit sample given the true mel, dequantised alike every time."""
+    import torch
+
+    from vocoder_core.mel import log_mel
+    from waveglow_vq.model import STEP, bits
+
+    values = []
+    for wav in wavs:
+        own = torch.from_numpy(wav)[None]
+        condition = model.condition.of_mel(log_mel(own, model.config.mel))
+        noise = torch.rand(own.shape, generator=torch.Generator().manual_seed(len(values))) - 0.5
+        with torch.inference_mode():
+            flowed, before = model.flow_forward(own + STEP * noise, condition)
+        nll = (flowed.z.square().sum() / 2 - flowed.log_det() - before) / len(wav)
+        values.append(float(bits(nll)))
+    return {"bits per sample": values}
+
+
 VOICES = {
     "rnnms": Voice(rnnms_class, rnnms_copies, rnnms_figures, rnnms_change, PACKAGES / "rnnms/src/rnnms/weights"),
     "specgrad": Voice(
-        specgrad_class, specgrad_copies, specgrad_figures, specgrad_change, PACKAGES / "specgrad/src/specgrad/weights"
+        specgrad_class, specgrad_copies, specgrad_figures, copies_differ, PACKAGES / "specgrad/src/specgrad/weights"
+    ),
+    "waveglow-vq": Voice(
+        waveglow_vq_class,
+        waveglow_vq_copies,
+        waveglow_vq_figures,
+        copies_differ,
+        PACKAGES / "waveglow-vq/src/waveglow_vq/weights",
     ),
 }
