@@ -7,7 +7,6 @@ invert    wav -> flow under its own condition -> z -> flow^-1 under the target's
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -16,7 +15,7 @@ from torch import Tensor
 from vocoder_core.mel import log_mel
 from vocoder_core.speakers import Who, vectors
 
-from .generate import generate, white
+from .generate import Sampling, generate, latent, white
 
 if TYPE_CHECKING:
     from .model import WaveGlowVQ
@@ -33,9 +32,7 @@ def decode(
     model: WaveGlowVQ,
     codes: Tensor,
     speaker: Who | None,
-    sigma: float | None,
-    seed: int | Sequence[int] | None,
-    progress: bool,
+    how: Sampling,
 ) -> Tensor:
     """Waves (B, T) of codes (B, N), or (T,) of (N,). Raises ValueError for what is no code, or nobody known."""
     quantizer = _quantizer(model)
@@ -46,7 +43,7 @@ def decode(
         raise ValueError(f"decode got codes {low} to {high}; expected 0 to {quantizer.size - 1}")
     batch = (codes if codes.dim() == 2 else codes[None]).to(model.mel_mean.device)
     who = vectors(speaker, model.config.speaker_size, model.speakers, batch)
-    wav = generate(model, model.condition.decode(batch, who), sigma, seed, who, progress)
+    wav = generate(model, model.condition.decode(batch, who), how, who)
     return wav if codes.dim() == 2 else wav[0]
 
 
@@ -57,9 +54,7 @@ def convert(
     mode: Literal["resynth", "invert"],
     source: Who | None,
     mix: float,
-    sigma: float | None,
-    seed: int | Sequence[int] | None,
-    progress: bool,
+    how: Sampling,
 ) -> Tensor:
     """See `WaveGlowVQ.convert`. Raises ValueError for a model without codes, an unknown mode or nobody known."""
     if mode not in ("resynth", "invert") or not 0 <= mix <= 1:
@@ -69,13 +64,13 @@ def convert(
     codes = model.condition.encode(mel, batch)
     there = vectors(target, size, model.speakers, batch)
     if mode == "resynth":  # all that the codes say, which may be some frames more than the wave
-        made = generate(model, model.condition.decode(codes, there), sigma, seed, there, progress)[:, : batch.shape[1]]
+        made = generate(model, model.condition.decode(codes, there), how, there)[:, : batch.shape[1]]
     else:
         aimed = model.condition.decode(codes, there, mel.shape[2])
         z = _own(model, batch, mel, codes, source)
-        fresh = white(seed, z, model.config.sigma if sigma is None else sigma)
+        fresh = white(how.seed, z, how.sigma)
         # independent parts: their powers add up, and z stays as loud as it was
-        made = generate(model, aimed, sigma, seed, there, progress, z=(1 - mix**2) ** 0.5 * z + mix * fresh)
+        made = generate(model, aimed, how, there, z=(1 - mix**2) ** 0.5 * z + mix * fresh)
     return made if wav.dim() == 2 else made[0]
 
 
@@ -86,7 +81,7 @@ def _own(model: WaveGlowVQ, wav: Tensor, mel: Tensor, codes: Tensor, source: Who
         mean = model.speakers.table.weight.mean(0).expand(len(wav), -1)
         who = mean if source is None else vectors(source, model.config.speaker_size, model.speakers, wav)
     own = model.condition.decode(codes, who) if model.config.condition.source == "wav" else mel
-    return model.flow_forward(wav, own, who)[0].z
+    return latent(model, wav, own, who)
 
 
 def _quantizer(model: WaveGlowVQ) -> torch.nn.Module:

@@ -58,6 +58,7 @@ def convert(
     source: str | None = None,
     mix: float = 0.0,
     sigma: float | None = None,
+    settle: int | None = None,
     seed: int | None = None,
     denoise: float = 0.0,
 ) -> np.ndarray:
@@ -67,7 +68,8 @@ def convert(
     """
 
     def work(own: Tensor) -> Tensor:
-        how: dict[str, Any] = {"mode": mode, "source": source, "mix": mix, "sigma": sigma, "seed": seed}
+        how: dict[str, Any] = {"mode": mode, "source": source, "mix": mix, "sigma": sigma}
+        how |= {"settle": settle, "seed": seed}
         return converted(model, own, target, denoise=denoise, **how)
 
     return inference.rework(wav, sample_rate, model.config.mel, level(model), work)

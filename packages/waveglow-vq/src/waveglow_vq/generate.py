@@ -18,6 +18,9 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from vocoder_core.griffinlim import griffin_lim
+from vocoder_core.mel import MelConfig
+
 if TYPE_CHECKING:
     from .model import WaveGlowVQ
 
@@ -26,14 +29,24 @@ REACH = 8  # frames on either side that whitening and periodicity look at; their
 LOUDEST = 1.5  # of sigma: beyond it there is only noise
 
 
+@dataclass(frozen=True)
+class Sampling:
+    """How waves are drawn."""
+
+    sigma: float  # of the noise, 0 to 1.5
+    settle: int  # steps of Griffin-Lim that bring the wave to its mel
+    seed: int | Sequence[int] | None
+    progress: bool
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.sigma <= LOUDEST:
+            raise ValueError(f"sigma is {self.sigma}; expected 0 to {LOUDEST}, such as 0.7")
+        if self.settle < 0:
+            raise ValueError(f"settle is {self.settle}; expected 0 or more steps")
+
+
 def generate(
-    model: WaveGlowVQ,
-    condition: Tensor,
-    sigma: float | None,
-    seed: int | Sequence[int] | None,
-    speaker: Tensor | None,
-    progress: bool,
-    z: Tensor | None = None,
+    model: WaveGlowVQ, condition: Tensor, how: Sampling, speaker: Tensor | None, z: Tensor | None = None
 ) -> Tensor:
     """Waves (B, T) in [-1, 1] of conditions (B, D, T / stride), as `synthesize` says.
 
@@ -42,13 +55,31 @@ def generate(
     group, samples = model.config.flow.group, condition.shape[-1] * model.condition.stride
     if z is None:
         like = condition.new_empty(len(condition), group, samples // group)
-        z = white(seed, like, model.config.sigma if sigma is None else sigma)
+        z = white(how.seed, like, how.sigma)
     wav = condition.new_zeros(len(condition), samples)
-    for part in _bar(list(_pieces(model, samples)), progress):
+    for part in _bar(list(_pieces(model, samples)), how.progress):
         cut = z[:, :, part.first // group : part.last // group]
         made = model.excitation(cut, _columns(model, condition, part), speaker)
         wav[:, part.start : part.end] = made[:, part.start - part.first : part.end - part.first]
-    return model.voiced(wav, condition).clamp(-1, 1)  # by recursions over all samples, which keep their own pieces
+    wav = model.voiced(wav, condition)  # by recursions over all samples, which keep their own pieces
+    return settled(wav, condition, model.config.mel, how.settle).clamp(-1, 1)
+
+
+def settled(wav: Tensor, mel: Tensor, config: MelConfig, steps: int) -> Tensor:
+    """Waves (B, T) brought to their mels (B, M, F): magnitudes by the mel, phases at first the wave's own.
+
+    Noise in a narrow band is louder here and softer there by chance; the mel knows how loud it was. steps 0: as it is.
+    """
+    if not steps:
+        return wav
+    context = (steps + 1) * -(-config.n_fft // config.hop_length)
+    piece, hop, made = max(PIECE, 4 * context), config.hop_length, torch.empty_like(wav)
+    for start in range(0, mel.shape[2], piece):
+        first, end = max(0, start - context), min(mel.shape[2], start + piece)
+        last = min(mel.shape[2], end + context)
+        part = griffin_lim(mel[:, :, first:last], config, steps - 1, start=wav[:, first * hop : last * hop])
+        made[:, start * hop : end * hop] = part[:, (start - first) * hop : (end - first) * hop]
+    return made
 
 
 def latent(model: WaveGlowVQ, wav: Tensor, condition: Tensor, speaker: Tensor | None, progress: bool = False) -> Tensor:
@@ -66,10 +97,8 @@ def white(seed: int | Sequence[int] | None, like: Tensor, sigma: float) -> Tenso
     """sigma * N(0, 1) in the shape (B, G, L), type and place of `like`.
 
     A row's numbers depend on its seed alone, on every device, and those of a shorter one begin those of a longer one.
-    Raises ValueError for a sigma outside 0 to 1.5 and for another number of seeds than rows.
+    Raises ValueError for another number of seeds than rows.
     """
-    if not 0 <= sigma <= LOUDEST:
-        raise ValueError(f"sigma is {sigma}; expected 0 to {LOUDEST}, such as 0.7")
     rows = []
     for own in _seeds(seed, len(like)):
         drawn = torch.randn(like.shape[2], like.shape[1], generator=torch.Generator().manual_seed(own))

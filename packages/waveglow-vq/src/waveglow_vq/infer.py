@@ -29,11 +29,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def add_sampling_arguments(parser: argparse.ArgumentParser) -> None:
-    """--sigma and --denoise: of every command that draws a wave."""
+    """--sigma, --settle and --denoise: of every command that draws a wave."""
     parser.add_argument(
         "--sigma", "--temperature", type=_not_negative, metavar="S",
         help="deviation of the noise it begins with (default: the checkpoint's)",
     )  # fmt: skip
+    parser.add_argument(
+        "--settle",
+        type=int,
+        metavar="N",
+        help="steps of Griffin-Lim that bring it to its mel (default: the checkpoint's)",
+    )
     parser.add_argument(
         "--denoise", type=_not_negative, default=0.0, metavar="A",
         help="take off A times the constant tones of the model (default 0; try 0.1)",
@@ -52,8 +58,8 @@ def _infer(arguments: argparse.Namespace) -> None:
 
 
 def sampling(arguments: argparse.Namespace) -> dict[str, Any]:
-    """What --seed, --sigma and --denoise tell `voice` and its like; on a terminal they show their progress."""
-    return {name: getattr(arguments, name) for name in ("sigma", "seed", "denoise")} | {"progress": True}
+    """What these options and --seed tell `voice` and its like; on a terminal they show their progress."""
+    return {name: getattr(arguments, name) for name in ("sigma", "settle", "seed", "denoise")} | {"progress": True}
 
 
 def copy(
@@ -62,6 +68,7 @@ def copy(
     sample_rate: int,
     *,
     sigma: float | None = None,
+    settle: int | None = None,
     seed: int | None = None,
     denoise: float = 0.0,
     speaker: Who | None = None,
@@ -72,7 +79,7 @@ def copy(
     """
 
     def work(own: Tensor) -> Tensor:
-        return reproduce(model, own, sigma=sigma, seed=seed, denoise=denoise, speaker=speaker)
+        return reproduce(model, own, sigma=sigma, settle=settle, seed=seed, denoise=denoise, speaker=speaker)
 
     return inference.rework(wav, sample_rate, model.config.mel, level(model), work)
 
@@ -90,7 +97,7 @@ def reproduce(model: WaveGlowVQ, own: Tensor, **told: Any) -> Tensor:
 
 
 def voice(model: WaveGlowVQ, mel: Tensor, *, denoise: float = 0.0, **told: Any) -> Tensor:
-    """The wave (F * hop_length,) of a mel (M, F). told: sigma, seed, speaker and progress of `synthesize`."""
+    """The wave (F * hop_length,) of a mel (M, F). told: sigma, settle, seed, speaker and progress of `synthesize`."""
     return denoised(model, model.synthesize(mel[None], **told), denoise, told.get("speaker"))[0]
 
 

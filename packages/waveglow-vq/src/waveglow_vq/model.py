@@ -15,8 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from math import log, pi
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor
@@ -27,10 +26,15 @@ from vocoder_core.speakers import Speakers, Who, vectors
 from vocoder_core.vocoder import Vocoder
 from vocoder_core.vq import QuantizerConfig
 
-from .condition import ConditionConfig, Conditioned, conditioner
+from . import likelihood
+from .condition import ConditionConfig, conditioner
 from .flow import Flow, FlowConfig, Flowed
+from .likelihood import Pass
 from .periodicity import Periodicity, PeriodicityConfig
 from .whiten import Whiten, WhitenConfig
+
+if TYPE_CHECKING:
+    from .generate import Sampling
 
 STEP = 1 / 32768  # of 16-bit audio
 NOT_SILENT = 1e-3  # the least deviation of a mel band, nat
@@ -52,6 +56,7 @@ class WaveGlowVQConfig:
     normalise: bool = True  # the mel by its statistics over the training speech, before the flow hears it
     dequantise: bool = True  # training adds noise of one 16-bit step: else likelihood is endless on digital silence
     sigma: float = 0.7  # of z when synthesising: a little less than it was trained with is less noisy
+    settle: int = 0  # steps of Griffin-Lim when synthesising, from the flow's phases: they bring the wave to its mel
     level_db: float = -0.4455  # dBFS of the highest sample of the recordings it learns from: 0.95
 
     def __post_init__(self) -> None:
@@ -59,22 +64,15 @@ class WaveGlowVQConfig:
             raise ValueError("whiten.order needs a mel, condition.source is wav; expected whiten.order 0 with it")
         if not 0 <= self.sigma <= 1.5:
             raise ValueError(f"sigma is {self.sigma}; expected 0 to 1.5")
+        hears_mels = self.condition.source != "wav" and self.condition.upsampler == "none"
+        if self.settle < 0 or (self.settle and not hears_mels):
+            raise ValueError(f"settle is {self.settle}; expected 0 or more, and 0 where the flow hears no mel")
         if not -12 <= self.level_db <= 0:
             raise ValueError(f"level_db is {self.level_db}; expected -12 to 0")
         if bool(self.speakers) > bool(self.speaker_size) or len(set(self.speakers)) < len(self.speakers):
             raise ValueError(f"speakers has {len(self.speakers)} names; expected different ones, and speaker_size > 0")
         if self.speaker_in_flow and not self.speaker_size:
             raise ValueError("speaker_in_flow is true, speaker_size is 0; expected a size")
-
-
-@dataclass(frozen=True)
-class Pass:
-    """One training pass."""
-
-    conditioned: Conditioned  # the condition with its losses and figures
-    flowed: Flowed | None  # None where the flow is not trained
-    whitened: Tensor  # (B,) log of the volume change before the flow
-    samples: int  # T
 
 
 class WaveGlowVQ(Vocoder):
@@ -114,21 +112,8 @@ class WaveGlowVQ(Vocoder):
         return Pass(conditioned, flowed, whitened, wav.shape[1])
 
     def loss(self, made: Pass) -> dict[str, Tensor]:
-        """{"loss": what to minimise, and figures}: nats per sample without the constant, as WaveGlow counts."""
-        figures = {**made.conditioned.losses, **made.conditioned.stats}
-        total = torch.stack(list(made.conditioned.losses.values())).sum() if made.conditioned.losses else 0.0
-        if made.flowed is not None:
-            nll = self.nll(made).mean()
-            figures |= {"nll": nll, "bits": bits(nll.detach())}
-            total = total + nll
-        assert isinstance(total, Tensor), "an objective has a loss"
-        return {**figures, "loss": total}
-
-    def nll(self, made: Pass) -> Tensor:
-        """-log p of each row (B,) in nats per sample, without log(2 pi) / 2: what WaveGlow's loss is."""
-        assert made.flowed is not None, "the flow has been run"
-        z = made.flowed.z
-        return (z.square().sum(dim=(1, 2)) / 2 - made.flowed.log_det() - made.whitened) / made.samples
+        """{"loss": what to minimise, and figures} of a training pass, as likelihood.py defines them."""
+        return likelihood.loss(made)
 
     def set_statistics(self, mean: Tensor, std: Tensor) -> None:
         """Mean and standard deviation (M,) of the training speech's log-mel; they are kept with the weights."""
@@ -172,6 +157,7 @@ class WaveGlowVQ(Vocoder):
         mel: Tensor,
         *,
         sigma: float | None = None,
+        settle: int | None = None,
         seed: int | Sequence[int] | None = None,
         speaker: Who | None = None,
         progress: bool = False,
@@ -179,6 +165,7 @@ class WaveGlowVQ(Vocoder):
         """Wave (B, F * hop_length), float32 in [-1, 1], of a mel (B, M, F) (or (F * hop_length,) of one (M, F)).
 
         sigma: of the noise it starts from, 0 to 1.5 (default: the config's); less is less noisy and duller.
+        settle: steps of Griffin-Lim that bring it to its mel (default: the config's).
         seed: the same seed gives the same wave, alone or in a batch; a sequence gives each row its own; None: any.
         speaker: where the flow was trained to hear one: a name, a name for each row, numbers (B,) or vectors (B, S).
         """
@@ -191,7 +178,7 @@ class WaveGlowVQ(Vocoder):
         if self.config.speaker_in_flow:
             told = speaker[None] if isinstance(speaker, Tensor) and mel.dim() == 2 else speaker
             who = vectors(told, self.config.speaker_size, self.speakers, batch)
-        wav = generate(self, self.condition.of_mel(batch), sigma, seed, who, progress)
+        wav = generate(self, self.condition.of_mel(batch), self._sampling(sigma, settle, seed, progress), who)
         return wav if mel.dim() == 3 else wav[0]
 
     @torch.inference_mode()
@@ -208,13 +195,14 @@ class WaveGlowVQ(Vocoder):
         speaker: Who | None = None,
         *,
         sigma: float | None = None,
+        settle: int | None = None,
         seed: int | Sequence[int] | None = None,
         progress: bool = False,
     ) -> Tensor:
         """Wave (B, T) of codes (B, N) said by a speaker; (T,) of (N,)."""
         from .conversion import decode
 
-        return decode(self, codes, speaker, sigma, seed, progress)
+        return decode(self, codes, speaker, self._sampling(sigma, settle, seed, progress))
 
     @torch.inference_mode()
     def convert(
@@ -226,6 +214,7 @@ class WaveGlowVQ(Vocoder):
         source: Who | None = None,
         mix: float = 0.0,
         sigma: float | None = None,
+        settle: int | None = None,
         seed: int | Sequence[int] | None = None,
         progress: bool = False,
     ) -> Tensor:
@@ -237,9 +226,12 @@ class WaveGlowVQ(Vocoder):
         """
         from .conversion import convert
 
-        return convert(self, wav, target, mode, source, mix, sigma, seed, progress)
+        return convert(self, wav, target, mode, source, mix, self._sampling(sigma, settle, seed, progress))
 
+    def _sampling(
+        self, sigma: float | None, settle: int | None, seed: int | Sequence[int] | None, progress: bool
+    ) -> Sampling:
+        from .generate import Sampling
 
-def bits(nll: Tensor) -> Tensor:
-    """Bits per 16-bit sample of a loss in nats per sample: 15 - LL / ln 2 with LL = -loss - ln(2 pi) / 2."""
-    return 15 + (nll + log(2 * pi) / 2) / log(2)
+        own = self.config
+        return Sampling(own.sigma if sigma is None else sigma, own.settle if settle is None else settle, seed, progress)
