@@ -27,14 +27,14 @@ class FlowConfig:
     """Sizes and ways of the flow. The default is the paper's shape made small; `configs/nvidia256.yaml` is public."""
 
     group: int = 16  # G, samples a column
-    flows: int = 8  # 0: none, what comes before the flow is all there is
-    layers: int = 7  # of each WN, dilations 1, 2, 4, ...
-    channels: int = 192  # C
+    flows: int = 6  # 0: none, what comes before the flow is all there is
+    layers: int = 6  # of each WN, dilations 1, 2, 4, ...
+    channels: int = 96  # C
     kernel: int = 3
-    early_every: int = 4  # before every such flow ...
+    early_every: int = 3  # before every such flow ...
     early_size: int = 4  # ... so many channels are done
     cond: Literal["frame", "group"] = "frame"  # projected once a frame: a tenth of the work of once a column
-    prenet: int = 128  # channels of two convolutions over the frames before all that; 0: none
+    prenet: int = 96  # channels of two convolutions over the frames before all that; 0: none
     subframes: int = 2  # columns the prenet makes of one frame
     log_scale_bound: float = 5.0  # log-scales stay within +-this; 0: free, which overflows on digital silence
     film: bool = True  # after each coupling the condition shifts and scales all channels
