@@ -124,17 +124,18 @@ def waveglow_vq_figures(model: Any, wavs: list[np.ndarray]) -> dict[str, list[fl
     import torch
 
     from vocoder_core.mel import log_mel
-    from waveglow_vq.model import STEP, bits
+    from waveglow_vq.condition import Conditioned
+    from waveglow_vq.likelihood import Pass, bits, nll
+    from waveglow_vq.model import STEP
 
-    values = []
+    values: list[float] = []
     for wav in wavs:
         own = torch.from_numpy(wav)[None]
         condition = model.condition.of_mel(log_mel(own, model.config.mel))
         noise = torch.rand(own.shape, generator=torch.Generator().manual_seed(len(values))) - 0.5
         with torch.inference_mode():
             flowed, before = model.flow_forward(own + STEP * noise, condition)
-        nll = (flowed.z.square().sum() / 2 - flowed.log_det() - before) / len(wav)
-        values.append(float(bits(nll)))
+            values.append(float(bits(nll(Pass(Conditioned(condition), flowed, before, len(wav))))))
     return {"bits per sample": values}
 
 
