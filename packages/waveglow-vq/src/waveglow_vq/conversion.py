@@ -14,6 +14,7 @@ from torch import Tensor
 
 from vocoder_core.mel import log_mel
 from vocoder_core.speakers import Who, vectors
+from vocoder_core.vq import Quantizer
 
 from .generate import Sampling, generate, latent, white
 
@@ -84,7 +85,7 @@ def _own(model: WaveGlowVQ, wav: Tensor, mel: Tensor, codes: Tensor, source: Who
     return latent(model, wav, own, who)
 
 
-def _quantizer(model: WaveGlowVQ) -> torch.nn.Module:
+def _quantizer(model: WaveGlowVQ) -> Quantizer:
     if model.condition.quantizer is None:
         raise ValueError("this model hears mels and has no codes; expected one with condition.source codes")
     return model.condition.quantizer
