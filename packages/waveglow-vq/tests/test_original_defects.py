@@ -25,7 +25,6 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-import torch.nn.functional as F
 import yaml
 from torch import Tensor, nn
 
@@ -303,7 +302,7 @@ def with_silence(own: np.ndarray, frames: int) -> np.ndarray:
 
 
 def mel_of_the_crop(wav: Tensor, mel: Any) -> Tensor:
-    return F.pad(LOG_MEL(wav[:, 128:-128], mel), (1, 1))
+    return nn.functional.pad(LOG_MEL(wav[:, 128:-128], mel), (1, 1))
 
 
 def wrapped(wav: np.ndarray) -> np.ndarray:
