@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from vocoder_core.mel import MelConfig, log_mel
 from vocoder_core.mel_presets import PRESETS
 from vocoder_core.vq import QuantizerConfig
-from waveglow_vq.codec import Codec
+from waveglow_vq.codec import Codec, envelope
 from waveglow_vq.condition import Condition, ConditionConfig, MelCondition, conditioner
 from waveglow_vq.wav_codec import WavCodec
 
@@ -129,8 +129,24 @@ def test_the_target_is_the_voice_as_it_was() -> None:
     made = started()
     seen = made(mels(), None, who(), 5)
     torch.testing.assert_close(seen.losses["mel"], (seen.condition - mels()).abs().mean())
-    assert seen.losses.keys() == {"mel", "commitment"} and not seen.stats["mel_l1"].requires_grad
+    assert seen.losses.keys() == {"mel", "envelope", "commitment"} and not seen.stats["mel_l1"].requires_grad
     assert started(replace(SMALL, objective="flow"))(mels(), None, who(), 5).losses.keys() == {"commitment"}
+
+
+def test_the_envelope_is_a_cut_cosine_transform_and_has_no_pitch() -> None:
+    dct, idct = (getattr(pytest.importorskip("scipy.fft"), name) for name in ("dct", "idct"))
+    mel = mels(1, 7)[0].double().numpy()
+    slow = dct(mel, axis=0, norm="ortho")
+    slow[20:] = 0
+    expected = torch.from_numpy(idct(slow, axis=0, norm="ortho"))
+    torch.testing.assert_close(envelope(80).double() @ torch.from_numpy(mel), expected, atol=1e-4, rtol=0)
+    ripple = torch.cos(2 * torch.pi * torch.arange(80) / 5)[:, None]  # harmonics of 185 Hz, 37 Hz a band
+    assert (envelope(80) @ ripple).norm() < 0.1 * ripple.norm()
+    made = started()
+    seen = made(mels(), None, who(), 5)
+    slow_error = (envelope(80) @ (seen.condition - mels())).abs().mean()
+    torch.testing.assert_close(seen.losses["envelope"], 2 * slow_error)
+    assert not [name for name in made.state_dict() if "smooth" in name]
 
 
 def test_gradients_reach_everything() -> None:

@@ -28,6 +28,7 @@ from .perturb import drop, factors, jitter, stretch
 DILATIONS = (1, 2, 4)
 FIRST_KERNEL = 5
 DAMPING = 0.7  # of a layer's first weights: sums of many layers start of moderate size
+ENVELOPE = 4.0  # bands: what changes faster along them is pitch. cos(pi k (m + 1/2) / M) up to k = M / 4
 RANGE = 8.0  # deviations of log-mel from silence to the loudest
 
 
@@ -35,6 +36,7 @@ class Codec(Condition):
     """See the file. `channels` are the mel's bands, `stride` its hop."""
 
     quantizer: Quantizer
+    smooth: Tensor
 
     def __init__(self, config: ConditionConfig, mel: MelConfig, codes: QuantizerConfig, speaker_size: int = 0) -> None:
         super().__init__()
@@ -44,6 +46,7 @@ class Codec(Condition):
         self.decoder = Decoder(config, mel, codes.dim, speaker_size)
         self.code_rate = mel.sample_rate / mel.hop_length / config.frames_per_code
         self.bits = self.code_rate * log2(self.quantizer.size)
+        self.register_buffer("smooth", envelope(mel.n_mels), persistent=False)
 
     def forward(self, mel: Tensor, wav: Tensor, speaker: Tensor | None, seed: int | None) -> Conditioned:
         """Codes of a perturbed mel, decoded towards the mel itself."""
@@ -58,11 +61,12 @@ class Codec(Condition):
         if draw is not None and config.dropout:
             vectors = drop(vectors, config.dropout, draw)
         decoded = self.decoder(vectors, speaker)[:, :, : mel.shape[2]]
-        error = (decoded - mel).abs().mean()
+        error = decoded - mel
         losses = dict(seen.losses)
         if config.objective != "flow":
-            losses["mel"] = config.mel_weight * error
-        return Conditioned(decoded, losses, {**seen.stats, "mel_l1": error.detach()})
+            losses["mel"] = config.mel_weight * error.abs().mean()
+            losses["envelope"] = config.envelope_weight * (self.smooth @ error).abs().mean()
+        return Conditioned(decoded, losses, {**seen.stats, "mel_l1": error.detach().abs().mean()})
 
     def of_mel(self, mel: Tensor) -> Tensor:
         """The mel itself."""
@@ -150,6 +154,14 @@ class Voiced(nn.Module):
         for layer, shift in zip(self.layers, told[2:]):
             x = x + layer(F.gelu(x + shift))
         return x
+
+
+def envelope(bands: int) -> Tensor:
+    """The projection (M, M) of log-mels onto their slow cosines: the spectral envelope, in which phones differ."""
+    band, order = torch.arange(bands) + 0.5, torch.arange(max(1, round(bands / ENVELOPE)))
+    basis = torch.cos(torch.pi * order[:, None] * band / bands)
+    basis = basis / basis.norm(dim=1, keepdim=True)
+    return basis.T @ basis
 
 
 def _conv(width: int, dilation: int) -> nn.Conv1d:

@@ -40,6 +40,7 @@ class ConditionConfig:
     jitter: float = 0.0  # probability that a code gives way to a neighbour
     dropout: float = 0.0  # probability that a code is missing
     mel_weight: float = 1.0  # of |mel - decoded mel|, mean, in the mel's units
+    envelope_weight: float = 2.0  # of the same without what changes faster along the bands than formants do: pitch
     objective: Literal["mel", "flow", "both"] = "both"  # what codes learn from: the mel, the flow's likelihood, both
 
     def __post_init__(self) -> None:
@@ -47,7 +48,7 @@ class ConditionConfig:
         for name in ("frames_per_code", "channels"):
             if getattr(self, name) < 1:
                 raise ValueError(f"condition.{name} is {getattr(self, name)}; expected 1 or more")
-        for name in ("encoder_layers", "decoder_layers", "fine_layers", "mel_weight"):
+        for name in ("encoder_layers", "decoder_layers", "fine_layers", "mel_weight", "envelope_weight"):
             if getattr(self, name) < 0:
                 raise ValueError(f"condition.{name} is {getattr(self, name)}; expected 0 or more")
         for name in ("stretch", "jitter", "dropout"):
