@@ -277,22 +277,32 @@ def test_what_numpy_is_asked_for_is_not_done(tmp_path: Path) -> None:
     assert not target.exists()
 
 
-class Announced(pickle.Pickler):
-    """Writes a storage's announcement in the place of a marker."""
+class OldFile(pickle.Pickler):
+    """A tensor (3,) of a storage of our own description, as torch wrote them before 1.6."""
+
+    def __init__(self, numel: int, view: tuple[str, int, int] | None, numbers: torch.Tensor) -> None:
+        self.file, self.storage = io.BytesIO(), ("storage", torch.FloatStorage, "0", "cpu", numel, view)
+        super().__init__(self.file, 2)
+        for part in (0x1950A86A20F9469CFC6C, 1001, {"little_endian": True}):
+            pickle.dump(part, self.file, 2)
+        self.dump({"a": Payload(torch._utils._rebuild_tensor_v2, self, 0, (3,), (1,), False, {})})
+        pickle.dump(["0"], self.file, 2)
+        self.file.write(numel.to_bytes(8, "little") + numbers.numpy().tobytes())
 
     def persistent_id(self, obj: Any) -> Any:
-        return ("storage", torch.FloatStorage, "0", "cpu", 10**13, None) if obj is self else None
+        return self.storage if obj is self else None
 
 
 def test_a_file_that_announces_more_than_it_holds_is_refused_before_memory_is_taken(tmp_path: Path) -> None:
-    buffer = io.BytesIO()
-    for part in (0x1950A86A20F9469CFC6C, 1001, {"little_endian": True}):
-        pickle.dump(part, buffer, 2)
-    pickler = Announced(buffer, 2)
-    pickler.dump({"a": pickler})
-    (tmp_path / "in.pt").write_bytes(buffer.getvalue())
+    (tmp_path / "in.pt").write_bytes(OldFile(10**13, None, torch.arange(10.0)).file.getvalue())
     with pytest.raises(ValueError, match="announces more numbers than the file has room for"):
         read(tmp_path / "in.pt", "anything")
+
+
+def test_a_storage_that_is_part_of_another_is_read(tmp_path: Path) -> None:
+    """As torch 0.4 and older wrote views."""
+    (tmp_path / "in.pt").write_bytes(OldFile(10, ("1", 4, 3), torch.arange(10.0)).file.getvalue())
+    assert read(tmp_path / "in.pt", "anything")["a"].tolist() == [4, 5, 6]
 
 
 @pytest.mark.parametrize("zipped", [True, False])

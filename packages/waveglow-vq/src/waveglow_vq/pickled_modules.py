@@ -112,18 +112,12 @@ def _read_zip(archive: zipfile.ZipFile) -> Any:
     if f"{folder}byteorder" in archive.namelist() and archive.read(f"{folder}byteorder") != b"little":
         raise ValueError("its numbers are big-endian")
 
-    def fill(storage: Tensor, key: str) -> None:
-        entry = archive.getinfo(f"{folder}data/{key}")
-        if entry.compress_type != zipfile.ZIP_STORED:
-            raise ValueError("its tensors are compressed")
-        with archive.open(entry) as file:
-            _fill(storage, file)
-
     with archive.open(names[0]) as file:
         unpickler = _Unpickler(file, archive.start_dir)
         tree = unpickler.load()
     for key, storage in unpickler.storages.items():
-        fill(storage, key)
+        with archive.open(f"{folder}data/{key}") as file:
+            _fill(storage, file)
     return tree
 
 
