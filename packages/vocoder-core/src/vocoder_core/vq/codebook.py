@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from .agreement import of_the_first, processes
+from .agreement import of_the_first, summed
 from .config import QuantizerConfig
 from .estimators import rotation, straight_through
 from .kmeans import kmeans, squared_distances
@@ -63,7 +63,7 @@ class Codebook(Quantizer):
         """Weighted losses, and stats of this kind."""
 
     def begin(self, counts: Tensor, error: Tensor, spread: Tensor) -> None:
-        """The first batch: encodings of each vector (K,), their mean squared distance from it, and from their mean."""
+        """The first batch: encodings of each vector (K,), mean squared distances from it, and from the mean of all."""
 
     def replace(self, fresh: Tensor, dead: Tensor) -> None:
         """Set the vectors where dead (K, 1) to those of fresh (K, D)."""
@@ -121,12 +121,12 @@ class Codebook(Quantizer):
         if self.config.kmeans:
             self.codebook.data.copy_(of_the_first(kmeans(rows, self.size)))
         square, codes = squared_distances(rows, self.table()).min(-1)
-        told = of_the_first(torch.cat([self._counts(codes, rows), square.mean()[None], _spread(rows)[None]]))
-        self.begin(told[:-2] * processes(), told[-2], told[-1])
+        error, spread = of_the_first(torch.stack([square.mean(), _spread(rows)]))
+        self.begin(summed(self._counts(codes, rows)), error, spread)
         self.initialised.fill_(1)
 
     def _restart(self, rows: Tensor) -> None:
-        """Unused codes become encodings of this batch, rather badly served ones, and have a full share to lose again."""
+        """Unused codes become encodings of this batch, rather badly served ones; each gets a full share to lose."""
         square = squared_distances(rows, self.table()).amin(-1).clamp_min(0).nan_to_num(0, 0, 0) + 1e-20
         # drawn in proportion to the squared distance, without replacement, and without waiting for a GPU
         drawn = (square / torch.empty_like(square).exponential_()).topk(min(self.size, len(rows))).indices

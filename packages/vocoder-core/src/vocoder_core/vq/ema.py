@@ -34,7 +34,7 @@ class MovingAverages(Codebook):
     def begin(self, counts: Tensor, error: Tensor, spread: Tensor) -> None:
         """As if the averages had always been these; a code without encodings goes to its first ones at once."""
         self.counts.copy_(counts)
-        self.sums.copy_(self.codebook * counts[:, None])
+        self.sums.copy_(self.codebook * self.counts[:, None])
 
     def replace(self, fresh: Tensor, dead: Tensor) -> None:
         """With the vector its count and sum begin anew, together: alone, the old ones would pull it back."""

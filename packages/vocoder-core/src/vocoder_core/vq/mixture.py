@@ -15,6 +15,7 @@ from math import log
 import torch
 from torch import Tensor, nn
 
+from .agreement import processes
 from .codebook import Choice, Codebook
 from .config import QuantizerConfig
 
@@ -35,9 +36,11 @@ class Mixture(Codebook):
         self.log_variance = nn.Parameter(torch.tensor(log(config.variance)))
 
     def begin(self, counts: Tensor, error: Tensor, spread: Tensor) -> None:
-        """The variance of k-means' clusters, but a quarter of all at least: they fit few points too well."""
+        """The variance of k-means' clusters, corrected for its K free centres; that of all, where those explain all."""
         if self.config.kmeans:
-            variance = torch.maximum(error, spread / 4) / self.config.dim
+            free = 1 - self.size * processes() / counts.sum()  # k-means saw the batch of one process
+            error = torch.where(free > 0, torch.minimum(error / free.clamp_min(1e-3), spread), spread)
+            variance = torch.maximum(error, spread / 100) / self.config.dim
             self.log_variance.data.copy_(variance.clamp_min(LEAST_VARIANCE).log())
 
     def variance(self) -> Tensor:
