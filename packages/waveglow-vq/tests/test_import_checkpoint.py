@@ -90,12 +90,13 @@ def layer(own: Weights) -> nn.Module:
     return made
 
 
-def nvidia(layout: str, normed: bool = True, module: str = "glow") -> Any:
+def nvidia(layout: str, normed: bool = True, parallel: bool = False) -> Any:
     """As train.py of NVIDIA/waveglow saves it, with Adam's state."""
 
     def build(monkeypatch: pytest.MonkeyPatch) -> tuple[Any, Callable[[], None]]:
-        foreign = Foreign(module, monkeypatch)
+        foreign = Foreign("glow", monkeypatch)
         net = network(weights(layout, normed=normed), foreign)
+        net = nn.DataParallel(net) if parallel else net
         adam = {"state": {0: {"step": 5, "exp_avg": torch.zeros(3)}}, "param_groups": [{"lr": 1e-4, "betas": (0.9, 1)}]}
         return {"model": net, "iteration": 7, "optimizer": adam, "learning_rate": 1e-4}, foreign.gone
 
@@ -118,6 +119,7 @@ def tensors(layout: str, prefix: str = "", half: bool = False, noted: dict[str, 
 KINDS: dict[str, tuple[Any, str]] = {
     "nvidia": (nvidia("fused"), "fused"),
     "nvidia, weight norm removed": (nvidia("fused", normed=False), "fused"),
+    "nvidia, several GPUs": (nvidia("fused", parallel=True), "fused"),
     "nvidia, before August 2019": (nvidia("dle"), "dle"),
     "nvidia, November 2018": (nvidia("old"), "old"),
     "dle": (tensors("dle"), "dle"),

@@ -76,8 +76,9 @@ def contents(tree: Any) -> tuple[dict[str, Tensor], dict[str, Any], bool]:
         if isinstance(tree, dict) and isinstance(tree.get(key), (Bag, dict)):
             inner = tree[key]
     if isinstance(inner, Bag):
-        while isinstance(inner.attributes.get("_modules", {}).get("module"), Bag):  # in a DataParallel
-            inner = inner.attributes["_modules"]["module"]
+        modules = inner.attributes.get("_modules")
+        if isinstance(modules, dict) and isinstance(modules.get("module"), Bag):  # of a DataParallel
+            inner = modules["module"]
         found, noted, old = state_dict(inner), inner.attributes, inner.origin.startswith("glow_old.")
     else:
         pairs = inner.items() if isinstance(inner, dict) else ()
