@@ -12,7 +12,7 @@ import pytest
 import soundfile
 import torch
 
-from vocoder_core import audio, mel_file
+from vocoder_core import audio, mel_file, metrics
 from vocoder_core.inference import analyse
 from waveglow_vq import WaveGlowVQ
 from waveglow_vq.infer import copy, main
@@ -64,7 +64,7 @@ def test_a_seed_names_one_copy_in_every_process(voice: Path, clip: np.ndarray, t
     assert np.abs(five - six).max() > 1e-2
 
 
-def test_sigma_and_denoise_are_those_of_the_model_and_of_its_denoiser(
+def test_sigma_settle_and_denoise_are_those_of_the_model_and_of_its_denoiser(
     voice: Path, clip: np.ndarray, tmp_path: Path
 ) -> None:
     model = WaveGlowVQ.from_pretrained(voice)
@@ -79,6 +79,13 @@ def test_sigma_and_denoise_are_those_of_the_model_and_of_its_denoiser(
     assert np.allclose(made["--temperature 0.2"], soft, atol=1e-4)
     assert np.square(soft).sum() < 0.5 * np.square(made[""]).sum()
     assert not np.allclose(made["--sigma 0.2 --denoise 0.5"], soft, atol=1e-3)
+    assert main([*command, "--settle", "2"]) == 0
+    settled = soundfile.read(tmp_path / "out.wav", dtype="float32")[0]
+    assert np.allclose(settled, copy(model, clip, 16_000, settle=2, seed=0), atol=1e-4)
+    far, near = (
+        metrics.score(clip, one, 16_000, metrics=["log_mel_mae"])["log_mel_mae"] for one in (made[""], settled)
+    )
+    assert near < 0.8 * far, "it is brought to its mel"
 
 
 def test_the_recordings_level_is_taken_off_and_given_back(voice: Path, clip: np.ndarray) -> None:

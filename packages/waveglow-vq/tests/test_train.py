@@ -14,10 +14,14 @@ from safetensors.torch import load_file
 
 from vocoder_core.corpus import Corpus
 from vocoder_core.corpus.statistics import mel_statistics
+from vocoder_core.mel import log_mel
+from vocoder_core.vq import QuantizerConfig
 from waveglow_vq import WaveGlowVQ, WaveGlowVQConfig
+from waveglow_vq.batches import Batch
 from waveglow_vq.check import likelihoods
+from waveglow_vq.condition import ConditionConfig
 from waveglow_vq.flow import FlowConfig
-from waveglow_vq.train import main
+from waveglow_vq.train import Loss, main
 
 FEW = ["--config", "tiny", "--device", "cpu"]
 
@@ -94,6 +98,28 @@ def test_codes_and_flow_learn_together(data: Path, tmp_path: Path, codes: list[s
     made = rows(tmp_path / "run")[-1]
     assert {"nll", "bits", "perplexity", "bits_per_second", "valid_seen_nll", "valid_mr_stft"} <= made.keys()
     assert len(list((tmp_path / "run" / "samples").glob("*/*.wav"))) == 1
+
+
+def test_codes_on_a_sphere_stay_there(data: Path, tmp_path: Path) -> None:
+    """After each step they are put back: radius * sqrt(D) from the middle."""
+    few = settings("train.steps=3", "model.quantizer.kind=sphere", "model.quantizer.radius=0.5", "train.ema=0")
+    assert main([str(data), str(tmp_path), *FEW, *SHORT, *CODES, *few]) == 0
+    norms = load_file(tmp_path / "model.safetensors")["condition.quantizer.codebook"].norm(dim=1)
+    assert torch.allclose(norms, torch.full((16,), 0.5 * 8**0.5), rtol=1e-6)
+
+
+def test_training_hears_a_stretched_voice_and_validation_the_voice_itself() -> None:
+    """The step's seed reaches the encoder: another one, another loss; without one, always the same."""
+    torch.manual_seed(0)
+    condition = ConditionConfig("codes", channels=8, encoder_layers=1, decoder_layers=1, fine_layers=1, stretch=0.5)
+    flow = FlowConfig(flows=2, layers=1, channels=8, early_every=1, prenet=8)
+    model = WaveGlowVQ(WaveGlowVQConfig(flow=flow, condition=condition, quantizer=QuantizerConfig(size=8, dim=4)))
+    model.eval()  # codes stay as they are
+    wav = 0.1 * torch.randn(2, 256 * 12)
+    mel, noise = log_mel(wav, model.config.mel), torch.zeros_like(wav)
+    one, same, other = (float(Loss()(model, Batch(wav, mel, noise, seed))["mel_l1"]) for seed in (1, 1, 2))
+    plain = float(model.loss(model(wav, mel, noise))["mel_l1"])
+    assert one == same and len({one, other, plain}) == 3
 
 
 @pytest.mark.parametrize("condition", [[], CODES], ids=["mel", "codes"])
