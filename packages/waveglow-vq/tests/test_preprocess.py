@@ -70,8 +70,8 @@ def test_speech_becomes_what_training_asks_for(shared_audio: Path, tmp_path: Pat
     assert min(peaks) == pytest.approx(0.95, abs=1e-4) == max(peaks)
 
 
-def test_the_seeds_file_lists_are_read(shared_audio: Path, tmp_path: Path) -> None:
-    """A header that names the columns, then sid|fname rows: how waveglow-vqvae kept its splits."""
+def test_lists_of_splits_are_read(shared_audio: Path, tmp_path: Path) -> None:
+    """train.txt, valid.txt and test.txt with a path a line, beside the recordings."""
     clips = sorted((shared_audio / "carlo").glob("*.flac"))[:4]
     (tmp_path / "wavs").mkdir()
     for clip in clips:
