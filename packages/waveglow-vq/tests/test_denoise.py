@@ -12,7 +12,9 @@ import torch
 
 from vocoder_core.mel import silence_level
 from vocoder_core.mel_presets import PRESETS
+from vocoder_core.vq import QuantizerConfig
 from waveglow_vq import WaveGlowVQ, WaveGlowVQConfig
+from waveglow_vq.condition import ConditionConfig
 from waveglow_vq.denoise import N_FFT, bias_spectrum, comb, subtract
 from waveglow_vq.flow import FlowConfig
 from waveglow_vq.whiten import WhitenConfig
@@ -61,6 +63,21 @@ def test_the_bias_of_a_network_lies_at_multiples_of_the_group_rate(mel: str) -> 
     bins = torch.arange(len(bias)) * RATE / N_FFT
     near = (bins % (RATE / GROUP) < 40) | (bins % (RATE / GROUP) > RATE / GROUP - 40)
     assert bias[near].square().sum() > 0.99 * bias.square().sum() > 0
+
+
+def test_a_network_that_hears_codes_of_the_wave_has_a_bias_too() -> None:
+    small = FlowConfig(group=8, flows=2, layers=2, channels=8, cond="group", prenet=0, subframes=1, film=False)
+    config = WaveGlowVQConfig(
+        flow=small,
+        whiten=WhitenConfig(order=0),
+        condition=ConditionConfig(source="wav", channels=8),
+        quantizer=QuantizerConfig(size=16, dim=8),
+    )
+    torch.manual_seed(0)
+    model = WaveGlowVQ(config).eval()
+    torch.nn.init.constant_(model.flow.couplings[1].end.bias, 0.01)  # type: ignore[union-attr, arg-type]
+    assert bias_spectrum(model).isfinite().all()
+    assert bias_spectrum(model).max() > 0.1
 
 
 def test_both_ways_take_the_tones_of_a_network_out_of_its_wave() -> None:

@@ -14,7 +14,6 @@ tones at multiples of sample_rate / G.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -22,6 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vocoder_core.mel import silence_level
+from vocoder_core.speakers import Who
 
 if TYPE_CHECKING:
     from .model import WaveGlowVQ
@@ -35,16 +35,19 @@ WINDOW = 0.05  # seconds over which a phase's mean is taken
 def bias_spectrum(
     model: WaveGlowVQ,
     mel: Literal["zeros", "silence"] = "zeros",
-    speaker: str | Sequence[str] | Tensor | None = None,
+    speaker: Who | None = None,
 ) -> Tensor:
     """|STFT| (N_FFT / 2 + 1,) of what the model makes of no noise: the median over the frames that lie whole in it.
 
     mel: "zeros" is the published choice, which in a mel of natural logarithms is loud; "silence" is digital silence.
     """
     config = model.config.mel
-    level = 0.0 if mel == "zeros" else silence_level(config)
     frames = -(-SAMPLES // config.hop_length)
-    wav = model.synthesize(torch.full((1, config.n_mels, frames), level), sigma=0.0, seed=0, speaker=speaker)
+    if model.config.condition.source == "wav":  # codes of silence: it hears no mel
+        wav = model.decode(model.encode(torch.zeros(1, frames * config.hop_length)), speaker, sigma=0.0, settle=0)
+    else:
+        level = 0.0 if mel == "zeros" else silence_level(config)
+        wav = model.synthesize(torch.full((1, config.n_mels, frames), level), speaker=speaker, sigma=0.0, settle=0)
     edge = N_FFT // HOP
     return _stft(wav)[0, :, edge:-edge].abs().median(dim=1).values
 
