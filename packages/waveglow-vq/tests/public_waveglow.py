@@ -30,7 +30,7 @@ class Sizes:
 
 def weights(layout: str = "fused", sizes: Sizes = Sizes(), normed: bool = True) -> Weights:
     """layout: fused, dle or old. normed: with weight norm, or the same network after its removal."""
-    filled = {name: _drawn(name, shape) for name, shape in _shapes(layout, sizes).items()}
+    filled = {name: _drawn(name, shape) for name, shape in shapes(layout, sizes).items()}
     if normed:
         return filled
     plain = {}
@@ -44,19 +44,20 @@ def weights(layout: str = "fused", sizes: Sizes = Sizes(), normed: bool = True) 
     return plain
 
 
-def _shapes(layout: str, s: Sizes) -> dict[str, tuple[int, ...]]:
-    shapes: dict[str, tuple[int, ...]] = {"upsample.weight": (s.mels, s.mels, 1024), "upsample.bias": (s.mels,)}
+def shapes(layout: str, s: Sizes) -> dict[str, tuple[int, ...]]:
+    """Name -> shape of the tensors of a layout, with weight norm."""
+    found: dict[str, tuple[int, ...]] = {"upsample.weight": (s.mels, s.mels, 1024), "upsample.bias": (s.mels,)}
     for k in range(s.flows):
         width = s.group - s.early * (k // s.every)
-        shapes[f"convinv.{k}.conv.weight"] = (width, width, 1)
+        found[f"convinv.{k}.conv.weight"] = (width, width, 1)
         for name, (rows, *columns) in _layers(layout, s, width // 2).items():
             here = f"WN.{k}.{name}"
-            shapes[f"{here}.bias"] = (rows,)
+            found[f"{here}.bias"] = (rows,)
             if name == "end":
-                shapes[f"{here}.weight"] = (rows, *columns)
+                found[f"{here}.weight"] = (rows, *columns)
             else:
-                shapes |= {f"{here}.weight_g": (rows, 1, 1), f"{here}.weight_v": (rows, *columns)}
-    return shapes
+                found |= {f"{here}.weight_g": (rows, 1, 1), f"{here}.weight_v": (rows, *columns)}
+    return found
 
 
 def _layers(layout: str, s: Sizes, half: int) -> dict[str, tuple[int, ...]]:

@@ -27,11 +27,12 @@ from vocoder_core.mel import log_mel
 from vocoder_core.mel_presets import PRESETS
 from waveglow_vq import WaveGlowVQ
 from waveglow_vq.flow import Flow, FlowConfig
+from waveglow_vq.import_checkpoint import derive_config
 from waveglow_vq.public_layouts import fused, renamed, sizes
 from waveglow_vq.settings import Settings
 
 sys.path.append(str(Path(__file__).parent))
-from public_waveglow import Sizes, inputs, weights
+from public_waveglow import Sizes, inputs, shapes, weights
 
 PRECISIONS = [(torch.float64, 1e-10), (torch.float32, 1e-5)]
 Arrays = dict[str, np.ndarray]
@@ -178,6 +179,17 @@ def test_public_sizes_are_those_of_the_configs(name: str, parameters: int) -> No
     with torch.device("meta"):
         model = WaveGlowVQ(load(Settings, config_path(name)).model)
     assert sum(parameter.numel() for parameter in model.parameters()) == parameters
+
+
+@pytest.mark.parametrize(("name", "channels"), [("nvidia256", 256), ("paper512", 512)])
+def test_a_config_is_what_the_import_makes_of_published_weights(name: str, channels: int) -> None:
+    """By the 686 tensors of NVIDIA's layout, and the 938 of DeepLearningExamples'."""
+    published = Sizes(80, 12, every=4, layers=8, channels=channels)
+    for layout, count in ("fused", 686), ("dle", 938):
+        tensors = {k: torch.empty(shape, device="meta") for k, shape in shapes(layout, published).items()}
+        assert len(tensors) == count
+        made = derive_config(sizes(fused(tensors)), "waveglow22")
+        assert made == load(Settings, config_path(name)).model
 
 
 @pytest.mark.parametrize(
