@@ -106,7 +106,7 @@ def test_a_network_whose_weight_norm_was_removed_is_the_same(
     np.testing.assert_allclose(made.z[..., ::7].detach().numpy(), arrays[f"{layout}_z"], rtol=0, atol=rounded)
 
 
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-10), (torch.float32, 1e-4)])
+@pytest.mark.parametrize(("dtype", "tolerance"), PRECISIONS)
 def test_loss_and_gradients_are_nvidias(dtype: torch.dtype, tolerance: float, arrays: Arrays) -> None:
     """Of every parameter by its own name: the norm of its gradient, and the gradient along cos(0, 1, 2, ...)."""
     public = weights()
