@@ -24,6 +24,7 @@ import torch.nn.functional as F
 from .mel import MelConfig, filterbank, preemphasise
 
 MOMENTUM = 0.99
+LEAST = 1e-6  # added to a given spectrum, in which a bin of 0 would stay 0
 MEL_UPDATES = 30  # after them the mel of the found spectrum is within 0.1 % of the wanted one
 
 
@@ -34,7 +35,7 @@ def griffin_lim(
 
     mel: (M, F) or (B, M, F) as `log_mel` gives it. Returns (F * hop,) or (B, F * hop) in [-1, 1], in the mel's dtype,
     on its device; the same for the same seed. start: a wave of that shape whose phases are the first ones, instead of
-    random ones: it is brought to the mel. Raises ValueError for another shape.
+    random ones, and whose spectrum is kept as far as the mel leaves it free. Raises ValueError for another shape.
     """
     if mel.dim() not in (2, 3) or mel.shape[-2] != config.n_mels:
         bands = config.n_mels
@@ -44,10 +45,11 @@ def griffin_lim(
     batch = mel.detach() if mel.dim() == 3 else mel.detach()[None]
     if batch.shape[-1] == 0:
         return mel.new_zeros(*mel.shape[:-2], 0)
-    magnitude = spectrum_of_mel(batch, config)
     if start is not None:
         start = start.reshape(len(batch), -1)
         start = preemphasise(start, config.preemphasis) if config.preemphasis else start
+        own = _spectrum(start, batch.shape[-1], config).abs() + LEAST
+    magnitude = spectrum_of_mel(batch, config, start=None if start is None else own)
     wav = wave_of_spectrum(magnitude, config, iterations, seed, start)
     if config.preemphasis:
         wav = undo_preemphasis(wav, config.preemphasis)
@@ -83,23 +85,20 @@ def wave_of_spectrum(
 
     start (B, F * hop): a wave whose phases to begin from; None: random ones.
     """
-    before = config.n_fft // 2 if config.centering == "center" else (config.n_fft - config.hop_length) // 2
     window = torch.hann_window(config.win_length, dtype=magnitude.dtype, device=magnitude.device)
     if start is None:
         generator = torch.Generator().manual_seed(seed)
         turns = torch.rand(magnitude.shape[1:], generator=generator, dtype=torch.float64)  # batch == single
         spectrum = torch.polar(magnitude, (2 * torch.pi * turns).to(magnitude).expand_as(magnitude))
     else:
-        after = (magnitude.shape[-1] - 1) * config.hop_length + config.n_fft - before - start.shape[-1]
-        spectrum = _stft(F.pad(start, (before, max(0, after))), window, config)[..., : magnitude.shape[-1]]
-        spectrum = torch.polar(magnitude, spectrum.angle())
+        spectrum = torch.polar(magnitude, _spectrum(start, magnitude.shape[-1], config).angle())
     previous = torch.zeros_like(spectrum)
     for _ in range(iterations):
         consistent = _stft(_overlap_add(spectrum, window, config), window, config)
         ahead = consistent - MOMENTUM / (1 + MOMENTUM) * previous
         spectrum = magnitude * ahead / ahead.abs().clamp(min=1e-16)
         previous = consistent
-    padded = _overlap_add(spectrum, window, config)
+    padded, before = _overlap_add(spectrum, window, config), _before(config)
     wanted = magnitude.shape[-1] * config.hop_length
     return F.pad(padded, (0, max(0, before + wanted - padded.shape[-1])))[:, before : before + wanted]
 
@@ -128,6 +127,18 @@ def _mel_amplitude(mel: torch.Tensor, config: MelConfig) -> torch.Tensor:
     if config.log == "ln":
         return value.exp()
     return 10 ** (value if config.log == "log10" else value * config.power / 20)
+
+
+def _before(config: MelConfig) -> int:
+    """Samples by which the first frame's window begins ahead of the wave."""
+    return config.n_fft // 2 if config.centering == "center" else (config.n_fft - config.hop_length) // 2
+
+
+def _spectrum(wav: torch.Tensor, frames: int, config: MelConfig) -> torch.Tensor:
+    """STFT (B, bins, frames) of waves (B, T), silence around them."""
+    window, before = torch.hann_window(config.win_length, dtype=wav.dtype, device=wav.device), _before(config)
+    after = (frames - 1) * config.hop_length + config.n_fft - before - wav.shape[-1]
+    return _stft(F.pad(wav, (before, max(0, after))), window, config)[..., :frames]
 
 
 def _stft(padded: torch.Tensor, window: torch.Tensor, config: MelConfig) -> torch.Tensor:
