@@ -55,7 +55,7 @@ class WaveGlowVQConfig:
     speaker_in_flow: bool = False  # whether the flow hears them, too; a mel says who speaks
     normalise: bool = True  # the mel by its statistics over the training speech, before the flow hears it
     dequantise: bool = True  # training adds noise of one 16-bit step: else likelihood is endless on digital silence
-    sigma: float = 0.7  # of z when synthesising: a little less than it was trained with is less noisy
+    sigma: float = 1.0  # of z when synthesising: with less, loudness, which periodicity carries on, dies away
     settle: int = 0  # steps of Griffin-Lim when synthesising, from the flow's phases: they bring the wave to its mel
     level_db: float = -0.4455  # dBFS of the highest sample of the recordings it learns from: 0.95
 
