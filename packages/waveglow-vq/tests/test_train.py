@@ -69,6 +69,16 @@ def test_the_likelihood_rises_and_the_run_folder_is_a_checkpoint(data: Path, tmp
     assert likelihoods(model, wavs) == likelihoods(model, wavs), "the same noise each time"
 
 
+@pytest.mark.slow
+def test_speech_is_learnt_from_nothing(data: Path, tmp_path: Path) -> None:
+    """A flow of four steps and 32 channels on the wave itself: 200 updates, under a minute on an idle core."""
+    more = settings("train.steps=200", "train.valid_every=20", "model.flow.channels=32", "check.synthesize=2")
+    assert main([str(data), str(tmp_path), *FEW, *PLAIN, *more]) == 0
+    first, *_, last = [row for row in rows(tmp_path) if "valid_seen_nll" in row]
+    assert last["valid_seen_nll"] < -2.5 and last["valid_unseen_nll"] < -2.5
+    assert last["valid_log_mel_mae"] < first["valid_log_mel_mae"]
+
+
 def test_a_codec_learns_on_top_of_a_flow(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """--init takes the flow, objective mel leaves it alone to the bit; what was new is said; codes are logged."""
     flow, run = tmp_path / "flow", tmp_path / "run"
