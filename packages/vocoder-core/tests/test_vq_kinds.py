@@ -137,7 +137,7 @@ def test_a_restart_begins_with_an_encoding_and_its_own_statistics() -> None:
     model.initialised.fill_(1)
     for seed in range(28):
         model(vectors(seed))
-    assert (model.codebook[3] == 50).all() and model.share[3] > 0.05
+    assert (model.codebook[3] > 49.9).all() and model.share[3] > 0.05
     for seed in range(28, 33):
         model(vectors(seed))
     assert model.codebook[3].norm() < 5 and model.share[3] > 0.5
