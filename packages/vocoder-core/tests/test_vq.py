@@ -211,9 +211,10 @@ def test_a_checkpoint_keeps_what_it_must(kind: str) -> None:
         assert torch.equal(value, other.state_dict()[name]), name
 
 
-def test_two_passes_in_one_step_have_their_gradients() -> None:
+@pytest.mark.parametrize("kind", ["softem", "sphere"])
+def test_two_passes_in_one_step_have_their_gradients(kind: str) -> None:
     """A restart in the second pass does not invalidate what the first one kept."""
-    model = layer("softem", restart=0.9, decay=0.5)
+    model = layer(kind, restart=0.9, decay=0.5)
     first = model(vectors(1))
     second = model(vectors(2))
     sum([*first.losses.values(), *second.losses.values()]).backward()
