@@ -67,12 +67,14 @@ def listen(folder: Path, count: int) -> tuple[Path, str]:
 
     import rnnms.infer
     import specgrad.infer
+    import waveglow_vq.infer
     from rnnms import RNNMS
     from specgrad import SpecGrad
     from vocoder_core import audio
     from vocoder_core.report import Clip, write_page
+    from waveglow_vq import WaveGlowVQ
 
-    early, model = RNNMS.from_pretrained(), SpecGrad.from_pretrained()
+    early, model, flow = RNNMS.from_pretrained(), SpecGrad.from_pretrained(), WaveGlowVQ.from_pretrained()
     clips = []
     for row in tqdm(held_out(count), desc="copies", unit="clip", disable=None):
         wav, rate = audio.load(SPEECH / row["path"], model.sample_rate)
@@ -83,6 +85,7 @@ def listen(folder: Path, count: int) -> tuple[Path, str]:
                 wav,
                 {
                     "specgrad": specgrad.infer.copy(model, wav, rate, seed=0),
+                    "waveglow-vq": waveglow_vq.infer.copy(flow, wav, rate, seed=0),
                     "rnnms": rnnms.infer.copy(early, wav, rate, seed=0),
                 },
                 text=row["transcript"] or None,
@@ -97,6 +100,7 @@ def listen(folder: Path, count: int) -> tuple[Path, str]:
         intro=["Every clip is held out of the training of the shipped weights; Griffin-Lim hears the mel of specgrad."],
         captions={
             "specgrad": "SpecGrad with the weights of the wheel, 4 steps.",
+            "waveglow-vq": "WaveGlow with the weights of the wheel, and the steps of Griffin-Lim that its checkpoint asks for.",
             "rnnms": "RNN_MS with the weights of the wheel: an early voice, see its model card.",
         },
         mel=model.config.mel,

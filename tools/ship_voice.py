@@ -12,8 +12,12 @@ from __future__ import annotations
 import argparse
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from voices import VOICES
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 LIMIT = 16 * 2**20  # bytes: the wheel's bound
 
@@ -31,10 +35,7 @@ def main() -> None:
     voice = VOICES[arguments.vocoder]
     into = arguments.into or voice.weights
     model = voice.vocoder().from_pretrained(arguments.run)
-    half = {
-        name: (tensor.half() if tensor.is_floating_point() else tensor).contiguous()
-        for name, tensor in model.state_dict().items()
-    }
+    half = {name: rounded(tensor).contiguous() for name, tensor in model.state_dict().items()}
     size = sum(tensor.numel() * tensor.element_size() for tensor in half.values())
     if size > LIMIT:
         raise SystemExit(
@@ -44,6 +45,13 @@ def main() -> None:
     shutil.copyfile(arguments.run / "config.yaml", into / "config.yaml")
     save_file(half, into / "model.safetensors")
     print(f"{into}: {size / 2**20:.2f} MiB, {voice.change(model, voice.vocoder().from_pretrained(into))}")
+
+
+def rounded(tensor: Tensor) -> Tensor:
+    """In fp16, where that holds it: whole numbers stay, and so do counts beyond 65,504."""
+    if not tensor.is_floating_point() or not tensor.half().isfinite().all():
+        return tensor
+    return tensor.half()
 
 
 if __name__ == "__main__":
