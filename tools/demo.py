@@ -100,7 +100,7 @@ def listen(folder: Path, count: int) -> tuple[Path, str]:
         intro=["Every clip is held out of the training of the shipped weights; Griffin-Lim hears the mel of specgrad."],
         captions={
             "specgrad": "SpecGrad with the weights of the wheel, 4 steps.",
-            "waveglow-vq": "WaveGlow with the weights of the wheel, and the steps of Griffin-Lim that its checkpoint asks for.",
+            "waveglow-vq": "WaveGlow with the weights of the wheel, settled on its mel.",
             "rnnms": "RNN_MS with the weights of the wheel: an early voice, see its model card.",
         },
         mel=model.config.mel,
