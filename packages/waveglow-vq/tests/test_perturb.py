@@ -48,8 +48,8 @@ def test_factors_are_as_often_below_one_as_above() -> None:
 @pytest.mark.parametrize("probability", [0.0, 0.3, 1.0])
 def test_jitter_takes_neighbours_as_often_as_told(probability: float) -> None:
     vectors = torch.arange(2000.0).repeat(2, 1, 1)
-    moved = (jitter(vectors, probability, draw()) - vectors)[:, 0, 1:-1]
-    assert set(moved.unique().tolist()) <= {-1.0, 0.0, 1.0}
+    moved = (jitter(vectors, probability, draw()) - vectors)[:, 0]
+    assert set(moved.unique().tolist()) <= {-1.0, 0.0, 1.0}, "at the ends, too"
     for step in (-1, 1):
         assert abs(float((moved == step).float().mean()) - probability / 2) < 0.03
 
