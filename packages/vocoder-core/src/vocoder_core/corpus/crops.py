@@ -9,12 +9,15 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 
-def crops(frame_counts: ArrayLike, seed: int, step: int, batch_size: int, frames: int) -> tuple[np.ndarray, np.ndarray]:
+def crops(
+    frame_counts: ArrayLike, seed: int, step: int, batch_size: int, frames: int, weights: ArrayLike | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Positions of `batch_size` crops of `frames` frames: utterance index (B,) and first frame in it (B,), both int64.
 
     frame_counts: (N,) frames of each utterance. An utterance is drawn in proportion to its length, then every first
     frame that fits, 0 ... L - frames, is equally likely, the last one included. An utterance shorter than `frames` is
     drawn as often as its length says, always from frame 0: the caller fills the rest with silence.
+    weights: (N,) positive, of each frame of an utterance: by length times weight instead.
     Pure: the same arguments give the same crops, on every machine and in any order of calls.
     """
     lengths = np.asarray(frame_counts, np.int64)
@@ -29,6 +32,10 @@ def crops(frame_counts: ArrayLike, seed: int, step: int, batch_size: int, frames
     words = np.random.Philox(key=np.array([seed, step], np.uint64)).random_raw((2, batch_size))
     which, where = (words >> np.uint64(11)) * 2.0**-53  # uniform in [0, 1)
     ends = np.cumsum(lengths)
-    index = np.searchsorted(ends, (which * ends[-1]).astype(np.int64), side="right")
+    if weights is None:
+        index = np.searchsorted(ends, (which * ends[-1]).astype(np.int64), side="right")
+    else:
+        shares = np.cumsum(lengths * np.asarray(weights, np.float64))
+        index = np.minimum(np.searchsorted(shares, which * shares[-1], side="right"), len(lengths) - 1)
     first = (where * np.maximum(lengths[index] - frames + 1, 1)).astype(np.int64)
     return index, first

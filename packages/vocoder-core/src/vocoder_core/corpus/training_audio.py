@@ -25,12 +25,15 @@ class TrainingAudio:
         self.starts = np.array([entry.offset for entry in self.entries]) // hop  # in frames
         self._audio = torch.from_numpy(np.array(corpus.audio)).to(device).view(-1, hop)
 
-    def crops(self, seed: int, step: int, rows: int, frames: int, margin: int = 0) -> np.ndarray:
+    def crops(
+        self, seed: int, step: int, rows: int, frames: int, margin: int = 0, weights: np.ndarray | None = None
+    ) -> np.ndarray:
         """Places (rows, margin + frames + margin) of the random crops of a step, with what surrounds them.
 
         A place is a frame's number in the corpus; -1, silence, where a crop reaches beyond its utterance. Pure.
+        weights (utterances,): of their frames, see `crops`.
         """
-        index, first = crops(self.frames, seed, step, rows, frames)
+        index, first = crops(self.frames, seed, step, rows, frames, weights)
         frame = first[:, None] + np.arange(-margin, frames + margin)
         inside = (frame >= 0) & (frame < self.frames[index, None])
         return np.where(inside, self.starts[index, None] + frame, -1)
