@@ -50,6 +50,7 @@ ROWS = (
     Ours("nvidia256, conditions once a frame", "nvidia256", ONCE_A_FRAME, seconds=SLOW),
     Ours("s", "s"),
     Ours("default", "default"),
+    Ours("default, the flow alone", "default", ("model.settle=0",)),
     Ours("default, couplings in bf16", "default", precision="bf16"),
     Ours("xs", "xs"),
     Ours("xs, couplings in bf16", "xs", precision="bf16"),

@@ -2,7 +2,7 @@
 
     python tools/score_voice.py rnnms DATA OUT [--checkpoint FOLDER] [--clips 60]
     python tools/score_voice.py specgrad DATA OUT --steps 1 2 4 6 16
-    python tools/score_voice.py waveglow-vq DATA OUT --sigma 0.5 0.7 1
+    python tools/score_voice.py waveglow-vq DATA OUT --settle 0 8
 
 OUT gets the listening page, scores.csv, scores.json and scores.md: mean and 95 % bootstrap interval of every
 score beside Griffin-Lim 60 on the same mel and WORLD, over utterances held out of training, half of them by speakers
@@ -39,6 +39,7 @@ def main() -> None:
     parser.add_argument("--temperature", type=float, default=1.0, help="rnnms: of its draws (default 1)")
     parser.add_argument("--steps", type=int, nargs="+", default=[1, 2, 4, 6], help="specgrad: default 1 2 4 6")
     parser.add_argument("--sigma", type=float, nargs="+", help="waveglow-vq: a system for each (default: its own)")
+    parser.add_argument("--settle", type=int, nargs="+", help="waveglow-vq: a system for each (default: its own)")
     parser.add_argument("--split", default="test", help="of the corpus (default test)")
     arguments = parser.parse_args()
 

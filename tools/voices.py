@@ -111,12 +111,17 @@ def waveglow_vq_class() -> type[Vocoder]:
 
 
 def waveglow_vq_copies(model: Any, wav: np.ndarray, arguments: argparse.Namespace) -> Copies:
-    """A system for each of --sigma, or one at the checkpoint's own."""
+    """A system for each of --sigma and of --settle, or one at the checkpoint's own."""
     from waveglow_vq.infer import copy
 
-    if not arguments.sigma:
-        return {"waveglow-vq": copy(model, wav, model.sample_rate, seed=0)}
-    return {f"waveglow-vq, sigma {s:g}": copy(model, wav, model.sample_rate, seed=0, sigma=s) for s in arguments.sigma}
+    copies = {}
+    for sigma in arguments.sigma or [None]:
+        for settle in arguments.settle or [None]:
+            told = [f"sigma {sigma:g}"] if sigma is not None else []
+            told += [f"settle {settle}"] if settle is not None else []
+            name = ", ".join(["waveglow-vq", *told])
+            copies[name] = copy(model, wav, model.sample_rate, seed=0, sigma=sigma, settle=settle)
+    return copies
 
 
 def waveglow_vq_figures(model: Any, wavs: list[np.ndarray]) -> dict[str, list[float]]:
