@@ -56,6 +56,7 @@ class WN(nn.Module):
     def _gates(self, x: Tensor, layer: int, condition: Tensor) -> Tensor:
         """Dilated convolution (B, L, C) -> (B, L, 2C), plus the condition (B, N, 2C) of the L / N columns it lasts."""
         dilated, dilation = self.dilated[layer], 2**layer
+        assert isinstance(dilated, nn.Linear)
         # the matrix as a convolution over (B, C, 1, L) that lies in memory as (B, L, C): a fifth quicker than taps laid
         # side by side, which are copies
         kernel = dilated.weight.unflatten(1, (self.kernel, -1)).transpose(1, 2)[:, :, None]
