@@ -126,7 +126,7 @@ def test_a_wave_beyond_full_scale_is_clipped_and_never_wraps_around(tmp_path: Pa
     with torch.inference_mode():
         z = generate.white(1, torch.empty(1, 8, 30 * HOP // 8), 1.0)
         raw = model.flow_inverse(z, mel)[0]
-        wav = model.synthesize(mel, sigma=1.0, seed=1)[0]
+        wav = model.synthesize(mel, sigma=1.0, settle=0, seed=1)[0]
     beyond = raw.abs() > 1
     assert 0.02 < beyond.float().mean() < 0.9
     torch.testing.assert_close(wav, raw.clamp(-1, 1), atol=1e-5, rtol=1e-5)
@@ -138,9 +138,9 @@ def test_a_wave_beyond_full_scale_is_clipped_and_never_wraps_around(tmp_path: Pa
 
 def test_couplings_in_half_precision_leave_a_finite_wave_near_the_same() -> None:
     model, mel = vocoder("plain"), mels(1, 60)
-    exact = model.synthesize(mel, sigma=0.1, seed=1)
+    exact = model.synthesize(mel, sigma=0.1, settle=0, seed=1)
     with torch.autocast("cpu", torch.bfloat16):
-        half = model.synthesize(mel, sigma=0.1, seed=1)
+        half = model.synthesize(mel, sigma=0.1, settle=0, seed=1)
     assert half.dtype == torch.float32
     assert 0 < (half - exact).square().mean().sqrt() < 0.05 * exact.square().mean().sqrt()
 
@@ -155,3 +155,12 @@ def test_what_does_not_fit_is_refused_in_a_sentence() -> None:
     ):
         with pytest.raises(ValueError, match=message):
             model.synthesize(mel, **options)  # type: ignore[arg-type]
+
+
+def test_a_flow_that_hears_no_mel_has_nothing_to_settle_on() -> None:
+    """Its config may say what it likes, it is not settled; who asks for it is told."""
+    model, mel = vocoder("public"), mels(1, 10)
+    assert model.config.settle > 0
+    assert torch.equal(model.synthesize(mel, seed=1), model.synthesize(mel, settle=0, seed=1))
+    with pytest.raises(ValueError, match="no mel to settle on"):
+        model.synthesize(mel, settle=2)

@@ -56,7 +56,7 @@ class WaveGlowVQConfig:
     normalise: bool = True  # the mel by its statistics over the training speech, before the flow hears it
     dequantise: bool = True  # training adds noise of one 16-bit step: else likelihood is endless on digital silence
     sigma: float = 1.0  # of z when synthesising: with less, loudness, which periodicity carries on, dies away
-    settle: int = 0  # steps of Griffin-Lim when synthesising, from the flow's phases: they bring the wave to its mel
+    settle: int = 16  # steps of Griffin-Lim from the flow's phases that bring a wave to its mel, if the flow hears one
     level_db: float = -0.4455  # dBFS of the highest sample of the recordings it learns from: 0.95
 
     def __post_init__(self) -> None:
@@ -64,9 +64,8 @@ class WaveGlowVQConfig:
             raise ValueError("whiten.order needs a mel, condition.source is wav; expected whiten.order 0 with it")
         if not 0 <= self.sigma <= 1.5:
             raise ValueError(f"sigma is {self.sigma}; expected 0 to 1.5")
-        hears_mels = self.condition.source != "wav" and self.condition.upsampler == "none"
-        if self.settle < 0 or (self.settle and not hears_mels):
-            raise ValueError(f"settle is {self.settle}; expected 0 or more, and 0 where the flow hears no mel")
+        if self.settle < 0:
+            raise ValueError(f"settle is {self.settle}; expected 0 or more")
         if not -12 <= self.level_db <= 0:
             raise ValueError(f"level_db is {self.level_db}; expected -12 to 0")
         if bool(self.speakers) > bool(self.speaker_size) or len(set(self.speakers)) < len(self.speakers):
@@ -234,4 +233,8 @@ class WaveGlowVQ(Vocoder):
         from .generate import Sampling
 
         own = self.config
-        return Sampling(own.sigma if sigma is None else sigma, own.settle if settle is None else settle, seed, progress)
+        hears_mel = own.condition.source != "wav" and own.condition.upsampler == "none"
+        if settle and not hears_mel:
+            raise ValueError(f"settle is {settle}; this model's flow hears no mel to settle on, expected 0")
+        steps = own.settle if settle is None and hears_mel else settle or 0
+        return Sampling(own.sigma if sigma is None else sigma, steps, seed, progress)
