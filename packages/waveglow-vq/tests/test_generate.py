@@ -151,7 +151,7 @@ def test_what_does_not_fit_is_refused_in_a_sentence() -> None:
         ({"sigma": -0.1}, "sigma is -0.1"),
         ({"sigma": float("nan")}, "sigma is nan"),
         ({"settle": -1}, "settle is -1"),
-        ({"seed": [1, 2, 3]}, "3 seeds for 2 rows"),
+        ({"seed": [1, 2, 3]}, "3 seeds for 2 mels"),
     ):
         with pytest.raises(ValueError, match=message):
             model.synthesize(mel, **options)  # type: ignore[arg-type]

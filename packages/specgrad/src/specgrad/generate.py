@@ -9,7 +9,6 @@ can depend on, so that the pieces put together are the whole:
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -17,6 +16,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from vocoder_core import seeds
 from vocoder_core.speakers import Who
 
 from . import diffusion, flow
@@ -40,8 +40,8 @@ def generate(
     batch, _, frames = mel.shape
     hop, count = model.config.mel.hop_length, how if isinstance(how, int) else len(how)
     draws = 1 if isinstance(how, int) else count
-    seeds = _seeds(seed, batch)
-    noise = [_white(seeds, frames * hop, draw, mel) for draw in range(draws)]
+    own = seeds.of_rows(seed, batch)
+    noise = [_white(own, frames * hop, draw, mel) for draw in range(draws)]
     wav = mel.new_zeros(batch, frames * hop)
     context = model.net.context * count + 4 * model.config.shaping.iterations + 8
     piece = max(PIECE, 4 * context)
@@ -71,20 +71,10 @@ def _one_piece(
     return diffusion.sample(estimate, next(shaped), how, told, lambda: next(shaped))
 
 
-def _seeds(seed: int | Sequence[int] | None, rows: int) -> list[int]:
-    if seed is None:
-        return [secrets.randbits(63) for _ in range(rows)]
-    if isinstance(seed, int):
-        return [seed] * rows
-    if len(seed) != rows:
-        raise ValueError(f"synthesize got {len(seed)} seeds for {rows} mels; expected one each, or one number for all")
-    return list(seed)
-
-
-def _white(seeds: list[int], samples: int, draw: int, like: Tensor) -> Tensor:
+def _white(own: list[int], samples: int, draw: int, like: Tensor) -> Tensor:
     """(B, samples) ~ N(0, 1). A row's numbers depend on its seed and the draw alone, on every device."""
     rows = []
-    for seed in seeds:
+    for seed in own:
         generator = torch.Generator().manual_seed((seed * 1009 + draw) % 2**63)
         rows.append(torch.randn(samples, generator=generator))
     return torch.stack(rows).to(like) if rows else like.new_zeros(0, samples)

@@ -9,7 +9,6 @@ depend on (the couplings' own reach, not an overlap to be cross-faded), so that 
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -18,6 +17,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from vocoder_core import seeds
 from vocoder_core.griffinlim import griffin_lim
 from vocoder_core.mel import MelConfig
 
@@ -100,7 +100,7 @@ def white(seed: int | Sequence[int] | None, like: Tensor, sigma: float) -> Tenso
     Raises ValueError for another number of seeds than rows.
     """
     rows = []
-    for own in _seeds(seed, len(like)):
+    for own in seeds.of_rows(seed, len(like)):
         drawn = torch.randn(like.shape[2], like.shape[1], generator=torch.Generator().manual_seed(own))
         rows.append(drawn.T)
     return sigma * torch.stack(rows).to(like) if rows else torch.zeros_like(like)
@@ -133,13 +133,3 @@ def _columns(model: WaveGlowVQ, condition: Tensor, part: _Piece) -> Tensor:
 def _bar(parts: list[_Piece], progress: bool) -> tqdm[_Piece]:
     """The pieces under a bar, on a terminal and where there are several."""
     return tqdm(parts, unit="piece", disable=None if progress and len(parts) > 1 else True)
-
-
-def _seeds(seed: int | Sequence[int] | None, rows: int) -> list[int]:
-    if seed is None:
-        return [secrets.randbits(63) for _ in range(rows)]
-    if isinstance(seed, int):
-        return [seed] * rows
-    if len(seed) != rows:
-        raise ValueError(f"synthesize got {len(seed)} seeds for {rows} rows; expected one each, or one number for all")
-    return list(seed)
