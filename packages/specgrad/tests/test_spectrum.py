@@ -16,13 +16,13 @@ from vocoder_core.mel import filterbank, log_mel
 from vocoder_core.mel_presets import PRESETS
 
 MEL = PRESETS["asr16"]
-SPEECH = Path(__file__).parents[3] / "shared-audio"
 
 
-def speech(seconds: float = 1.0) -> torch.Tensor:
-    wav, _ = audio.load(SPEECH / "slt" / "arctic_a0009.flac", 16_000)
-    samples = int(seconds * 16_000) // 256 * 256
-    return torch.from_numpy(wav[8000 : 8000 + samples])[None]
+@pytest.fixture(scope="module")
+def wav(shared_audio: Path) -> torch.Tensor:
+    """A second of speech (1, T), whole frames."""
+    own, _ = audio.load(shared_audio / "slt" / "arctic_a0009.flac", 16_000)
+    return torch.from_numpy(own[8000 : 8000 + 62 * 256])[None]
 
 
 def small(scale: int = 1) -> SpectrumNet:
@@ -30,8 +30,8 @@ def small(scale: int = 1) -> SpectrumNet:
     return SpectrumNet(MEL, scale, width=16, layers=2, kernel=7, floor=0.03)
 
 
-def test_an_untrained_network_gives_the_spectrum_that_fits_the_mel() -> None:
-    mel = log_mel(speech(), MEL)
+def test_an_untrained_network_gives_the_spectrum_that_fits_the_mel(wav: torch.Tensor) -> None:
+    mel = log_mel(wav, MEL)
     made = small()(mel, mel)
     fitting = (spectrum_of_mel(mel, MEL, 10) + 0.03).log()
     torch.testing.assert_close(made.logarithm[..., :-1], fitting, atol=1e-4, rtol=1e-4)
@@ -39,8 +39,7 @@ def test_an_untrained_network_gives_the_spectrum_that_fits_the_mel() -> None:
 
 
 @pytest.mark.parametrize("scale", [2, 4])
-def test_on_shorter_windows_it_starts_near_what_those_windows_see(scale: int) -> None:
-    wav = speech()
+def test_on_shorter_windows_it_starts_near_what_those_windows_see(wav: torch.Tensor, scale: int) -> None:
     mel = log_mel(wav, MEL)
     net = small(scale)
     made = net(mel, mel)
@@ -50,8 +49,8 @@ def test_on_shorter_windows_it_starts_near_what_those_windows_see(scale: int) ->
     assert abs(float(off.mean())) < 0.25 and float(off.abs().mean()) < 0.6
 
 
-def test_more_updates_bring_a_wrong_start_nearer_to_the_mel() -> None:
-    mel = log_mel(speech(), MEL)
+def test_more_updates_bring_a_wrong_start_nearer_to_the_mel(wav: torch.Tensor) -> None:
+    mel = log_mel(wav, MEL)
     start = torch.rand(1, 513, mel.shape[2], generator=torch.Generator().manual_seed(0)) + 0.1
     filters = torch.from_numpy(filterbank(MEL)).float()
     errors = [
@@ -60,8 +59,8 @@ def test_more_updates_bring_a_wrong_start_nearer_to_the_mel() -> None:
     assert errors[0] > 5 * errors[1] > 10 * errors[2]
 
 
-def test_the_loss_is_the_mean_distance_of_logarithms() -> None:
-    net, wav = small(2), speech()
+def test_the_loss_is_the_mean_distance_of_logarithms(wav: torch.Tensor) -> None:
+    net = small(2)
     mel = log_mel(wav, MEL)
     made = net(mel, mel)
     window = np.hanning(513)[:-1]
@@ -85,8 +84,8 @@ def test_mel_density_is_the_slope_of_slaneys_scale() -> None:
     assert abs(mine.mean() - 1) < 1e-12
 
 
-def test_gradients_reach_every_parameter_through_the_loss_alone() -> None:
-    net, wav = small(), speech(0.3)
+def test_gradients_reach_every_parameter_through_the_loss_alone(wav: torch.Tensor) -> None:
+    net, wav = small(), wav[:, : 18 * 256]
     torch.nn.init.normal_(net.refine.weight, std=0.1)
     mel = log_mel(wav, MEL)
     made = net(mel, mel)
