@@ -23,13 +23,4 @@ class Settings:
     check: CheckConfig = field(default_factory=CheckConfig)
 
     def __post_init__(self) -> None:
-        mel = self.model.mel
-        wanted = {
-            "sample_rate": mel.sample_rate,
-            "hop_length": mel.hop_length,
-            "level": "loudness",
-            "level_db": self.model.loudness,
-        }
-        for name, value in wanted.items():
-            if getattr(self.data, name) != value:
-                raise ValueError(f"data.{name} is {getattr(self.data, name)}, the model needs {value}; set both alike")
+        self.data.suit(self.model.mel, "loudness", self.model.loudness)

@@ -6,9 +6,12 @@ import dataclasses
 import difflib
 import hashlib
 from collections.abc import Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from ..utterance import Utterance
+
+if TYPE_CHECKING:
+    from ..mel import MelConfig
 
 SPLITS = ("train", "valid", "test")
 
@@ -44,6 +47,18 @@ class CorpusConfig:
             raise ValueError(
                 f"min_seconds is {self.min_seconds}, expected 0.4 or more (or another level than loudness)"
             )
+
+    def suit(self, mel: MelConfig, level: str, level_db: float) -> None:
+        """Raise ValueError, naming the field, unless what is prepared so is what a model with that mel reads."""
+        wanted = {
+            "sample_rate": mel.sample_rate,
+            "hop_length": mel.hop_length,
+            "level": level,
+            "level_db": level_db,
+        }
+        for name, value in wanted.items():
+            if getattr(self, name) != value:
+                raise ValueError(f"data.{name} is {getattr(self, name)}, the model needs {value}; set both alike")
 
 
 def split_of(utterances: Sequence[Utterance], config: CorpusConfig) -> dict[str, str]:
