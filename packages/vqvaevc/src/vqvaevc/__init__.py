@@ -1,0 +1,19 @@
+"""Speech as discrete codes, and as another one's speech: `VQVAEVC.from_pretrained().convert(wav, target)`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .model import VQVAEVC, VQVAEVCConfig
+
+__all__ = ["VQVAEVC", "VQVAEVCConfig"]
+
+
+def __getattr__(name: str) -> Any:
+    """The public names, loaded at first use: torch takes seconds, and a command's --help needs none of it."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from . import model
+
+    return getattr(model, name)
