@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from vocoder_core.corpus import Corpus
-from vocoder_core.corpus.training_audio import TrainingAudio, generator
+from vocoder_core.corpus.training_audio import TrainingAudio, generator, repeated, speaker_weights
 from vocoder_core.mel import MelConfig, log_mel
 from vocoder_core.speakers import numbers
 
@@ -95,11 +95,7 @@ class Batches:
                 break
             other = self.audio.crops(self.seed + again * 2**32, step, count, frames, margin, self.weights)
             places[silent] = other[silent]
-        inner = places[:, margin : margin + frames]
-        for row in np.flatnonzero((inner < 0).any(1)):
-            own = places[row][places[row] >= 0]
-            places[row] = np.resize(own, places.shape[1])
-        return places
+        return repeated(places, margin)
 
     def _silent(self, places: np.ndarray) -> np.ndarray:
         """Which rows (B,) hold next to nothing."""
@@ -112,17 +108,7 @@ class Batches:
         """Who speaks in each row."""
         if self.speaker is None:
             return None
-        middle = places[:, self.margin]
-        return self.speaker[torch.from_numpy(np.searchsorted(self.audio.starts, middle, side="right") - 1)]
-
-
-def speaker_weights(speakers: Sequence[str], frames: np.ndarray, balance: float) -> np.ndarray | None:
-    """Weights (utterances,) that draw a speaker by his frames to the power 1 - balance; None: as they are."""
-    if not balance:
-        return None
-    _, who = np.unique(np.asarray(speakers), return_inverse=True)
-    weights: np.ndarray = np.bincount(who, frames)[who] ** -balance
-    return weights
+        return self.speaker[self.audio.utterances(places[:, self.margin])]
 
 
 def frame_powers(corpus: Corpus) -> np.ndarray:

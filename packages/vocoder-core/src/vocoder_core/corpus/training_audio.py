@@ -5,6 +5,8 @@ Whole in memory as int16, 115 MB an hour at 16 kHz, so that no step waits for a 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -42,6 +44,29 @@ class TrainingAudio:
         """The waves (B, N * hop_length), float32 in [-1, 1), at places (B, N); -1 is silence."""
         at = torch.from_numpy(places).to(self._audio.device)
         return (self._audio[at.clamp(min=0)].float() / 32768 * (at >= 0)[..., None]).flatten(1)
+
+    def utterances(self, places: np.ndarray) -> Tensor:
+        """Which of `entries` (B,) int64 lie at places (B,), none of them silence."""
+        return torch.from_numpy(np.searchsorted(self.starts, places, side="right") - 1)
+
+
+def repeated(places: np.ndarray, margin: int) -> np.ndarray:
+    """Places (B, margin + frames + margin) with the utterances that end within their `frames` said again and again."""
+    places = places.copy()
+    inner = places[:, margin : places.shape[1] - margin]
+    for row in np.flatnonzero((inner < 0).any(1)):
+        own = places[row][places[row] >= 0]
+        places[row] = np.resize(own, places.shape[1])
+    return places
+
+
+def speaker_weights(speakers: Sequence[str], frames: np.ndarray, balance: float) -> np.ndarray | None:
+    """Weights (utterances,) that draw a speaker by his frames to the power 1 - balance; None: as they are."""
+    if not balance:
+        return None
+    _, who = np.unique(np.asarray(speakers), return_inverse=True)
+    weights: np.ndarray = np.bincount(who, frames)[who] ** -balance
+    return weights
 
 
 def generator(device: torch.device | str, *numbers: int) -> torch.Generator:
