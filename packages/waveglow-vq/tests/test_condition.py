@@ -10,9 +10,10 @@ import torch
 import torch.nn.functional as F
 
 from vocoder_core.mel import MelConfig, log_mel
+from vocoder_core.mel_codec import envelope
 from vocoder_core.mel_presets import PRESETS
 from vocoder_core.vq import QuantizerConfig
-from waveglow_vq.codec import Codec, envelope
+from waveglow_vq.codec import Codec
 from waveglow_vq.condition import Condition, ConditionConfig, MelCondition, conditioner
 from waveglow_vq.wav_codec import WavCodec
 

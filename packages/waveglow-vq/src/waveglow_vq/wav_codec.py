@@ -14,10 +14,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vocoder_core.mel import MelConfig
+from vocoder_core.mel_codec.perturb import drop, jitter
 from vocoder_core.vq import Quantizer, QuantizerConfig, quantizer
 
 from .condition import Condition, ConditionConfig, Conditioned, drawn
-from .perturb import drop, jitter
 
 KERNEL, STRIDE, SCALES, SLOPE = 32, 8, 2, 0.4
 SAMPLES_PER_CODE = STRIDE**SCALES

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from waveglow_vq.perturb import drop, factors, jitter, stretch
+from vocoder_core.mel_codec.perturb import drop, factors, jitter, stretch
 
 
 def draw(seed: int = 0) -> torch.Generator:
