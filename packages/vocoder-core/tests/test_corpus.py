@@ -132,6 +132,25 @@ def test_running_again_changes_nothing(prepared: Path, speech: list[Utterance]):
     assert {path: path.stat().st_mtime_ns for path in prepared.iterdir()} == before
 
 
+def test_a_corpus_of_an_earlier_version_is_recognised_too(prepared: Path, speech: list[Utterance], tmp_path: Path):
+    """A setting that did not exist then had what is its default now; another value of it is another corpus."""
+    shutil.copytree(prepared, tmp_path / "data")
+    features = tmp_path / "data" / "features.yaml"
+    lines = features.read_text().splitlines(keepends=True)
+    features.write_text("".join(line for line in lines if "held_out_fraction" not in line))
+    assert len(features.read_text().splitlines()) == len(lines) - 1
+    assert prepare(speech, tmp_path / "data", CONFIG, features=Features(), progress=False).finished
+    asked = dataclasses.replace(CONFIG, held_out_fraction=0.5)
+    with pytest.raises(ValueError, match=r"corpus\.held_out_fraction = 0\.0, now 0\.5 is asked"):
+        prepare(speech, tmp_path / "data", asked, features=Features(), progress=False)
+
+
+def test_the_summary_names_who_is_never_heard_in_training(prepared: Path, speech: list[Utterance]):
+    again = prepare(speech, prepared, CONFIG, features=Features(), progress=False)
+    assert again.unseen == ("austen", "slt")
+    assert "speakers that training never hears: 2 (austen, slt)" in str(again)
+
+
 def test_what_cannot_be_used_is_listed_with_its_reason(tmp_path: Path, speech: list[Utterance]):
     """Too short, silent, broken, missing: never lost, in rejected.tsv and in the summary, the rest prepared."""
     bad = tmp_path / "bad"

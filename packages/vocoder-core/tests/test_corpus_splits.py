@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -56,6 +57,40 @@ def test_held_out_speakers_are_wholly_in_test():
         split_of(many(700), CorpusConfig(held_out_speakers=("p33",)))
 
 
+def speakers(count: int, split: str | None = None) -> list[Utterance]:
+    return [Utterance(f"p{i}/{j}", f"p{i}", Path("a.wav"), None, split) for i in range(count) for j in range(4)]
+
+
+def held_out(utterances: list[Utterance], **config: Any) -> set[str]:
+    """Speakers wholly in test, by a hash of their names."""
+    splits = split_of(utterances, CorpusConfig(valid_fraction=0, test_fraction=0, **config))
+    tests = {u.speaker for u in utterances if splits[u.id] == "test"}
+    assert all(splits[u.id] == "test" for u in utterances if u.speaker in tests), "no speaker is torn in two"
+    return tests
+
+
+def test_a_share_of_the_speakers_is_held_out_by_their_names():
+    """A tenth of 2,000 speakers within four deviations; who comes or goes moves nobody else; a larger share adds."""
+    many = held_out(speakers(2000), held_out_fraction=0.1)
+    assert abs(len(many) - 200) < 4 * (2000 * 0.1 * 0.9) ** 0.5
+    assert held_out(speakers(1000)[::-1], held_out_fraction=0.1) == {name for name in many if int(name[1:]) < 1000}
+    assert many < held_out(speakers(2000), held_out_fraction=0.2)
+    assert many != held_out(speakers(2000), held_out_fraction=0.1, seed=1)
+    assert held_out(speakers(2000)) == set()
+
+
+@pytest.mark.parametrize(("count", "share", "expected"), [(1, 0.9, 0), (2, 0.001, 0), (3, 0.001, 1), (3, 0.999, 2)])
+def test_few_speakers_can_be_tested_and_trained_on(count: int, share: float, expected: int):
+    assert len(held_out(speakers(count), held_out_fraction=share)) == expected
+
+
+def test_a_corpus_that_splits_its_speakers_itself_keeps_them():
+    """The share is of those for whom nothing is said; who is named is held out besides."""
+    own = [dataclasses.replace(u, id="x" + u.id, speaker="x" + u.speaker) for u in speakers(40, "train")]
+    tests = held_out(speakers(40) + own, held_out_fraction=0.5, held_out_speakers=("xp3",))
+    assert {name for name in tests if name.startswith("x")} == {"xp3"} and 10 < len(tests) < 31
+
+
 @pytest.mark.parametrize("count", [3, 5, 20])
 def test_small_corpora_can_be_validated(count: int):
     """A share above zero gets at least one recording of three or more; a share of zero gets none."""
@@ -78,6 +113,7 @@ def test_small_corpora_can_be_validated(count: int):
             {"valid_fraction": 0.6, "test_fraction": 0.4},
             r"test_fraction is 0.4, expected 0 to below 1 - valid_fraction",
         ),
+        ({"held_out_fraction": 1.0}, "held_out_fraction is 1.0, expected 0 to below 1"),
     ],
 )
 def test_settings_that_cannot_be_meant_are_refused(values: dict, message: str):

@@ -42,6 +42,7 @@ def parser(program: str, description: str) -> argparse.ArgumentParser:
     _add_setting(parser, "--valid-fraction", "SHARE", "data.valid_fraction", "of recordings that come without a split")
     _add_setting(parser, "--test-fraction", "SHARE", "data.test_fraction", "of recordings that come without a split")
     _add_setting(parser, "--hold-out", "NAME,NAME", "data.held_out_speakers", "speakers that are kept for testing")
+    _add_setting(parser, "--hold-out-fraction", "SHARE", "data.held_out_fraction", "of speakers, kept for testing")
     cli.add_settings_arguments(parser)
     parser.set_defaults(set=[])
     return parser

@@ -28,6 +28,7 @@ class CorpusConfig:
     valid_fraction: float = 0.02  # shares of the recordings for which the corpus itself names no split
     test_fraction: float = 0.02
     held_out_speakers: tuple[str, ...] = ()  # wholly in the split test, whatever the corpus says
+    held_out_fraction: float = 0.0  # share of the speakers without any split who are wholly in test, too
     seed: int = 0  # of the hash that splits
 
     def __post_init__(self) -> None:
@@ -40,6 +41,7 @@ class CorpusConfig:
             ("min_seconds", self.min_seconds >= 0, "0 or more"),
             ("valid_fraction", 0 <= self.valid_fraction < 1, "0 to below 1"),
             ("test_fraction", 0 <= self.test_fraction < 1 - self.valid_fraction, "0 to below 1 - valid_fraction"),
+            ("held_out_fraction", 0 <= self.held_out_fraction < 1, "0 to below 1"),
         ):
             if not right:
                 raise ValueError(f"{name} is {getattr(self, name)!r}, expected {expected}")
@@ -68,7 +70,8 @@ def split_of(utterances: Sequence[Utterance], config: CorpusConfig) -> dict[str,
     gets at least one recording when there are three or more to divide, so that a small corpus can be validated, too.
     """
     _check_speakers(utterances, config.held_out_speakers)
-    own = {u.id: "test" if u.speaker in config.held_out_speakers else u.split for u in utterances}
+    held_out = {*config.held_out_speakers, *_drawn_speakers(utterances, config)}
+    own = {u.id: "test" if u.speaker in held_out else u.split for u in utterances}
     splits = {name: split for name, split in own.items() if split is not None}
     drawn = sorted((_uniform(config.seed, name), name) for name, split in own.items() if split is None)
     shares = (("test", config.test_fraction), ("valid", config.valid_fraction))
@@ -81,6 +84,16 @@ def split_of(utterances: Sequence[Utterance], config: CorpusConfig) -> dict[str,
         splits |= dict.fromkeys(chosen, split)
         drawn = [(place, name) for place, name in drawn if name not in splits]
     return splits | {name: "train" for _, name in drawn}
+
+
+def _drawn_speakers(utterances: Sequence[Utterance], config: CorpusConfig) -> list[str]:
+    """Who is held out by `held_out_fraction`: by a hash of the name, of three or more at least one, never all."""
+    split = {utterance.speaker for utterance in utterances if utterance.split is not None}
+    free = {utterance.speaker for utterance in utterances} - split - set(config.held_out_speakers)
+    drawn = sorted((_uniform(config.seed, f"speaker {name}"), name) for name in free)
+    count = sum(place < config.held_out_fraction for place, _ in drawn)
+    least = config.held_out_fraction > 0 and len(drawn) > 2
+    return [name for _, name in drawn[: max(min(count, len(drawn) - 1), int(least))]]
 
 
 def _uniform(seed: int, name: str) -> float:

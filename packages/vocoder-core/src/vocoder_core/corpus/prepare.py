@@ -111,6 +111,7 @@ def _claim(folder: Path, settings: dict[str, Any]) -> bool:
     made_with = folder / FEATURES if finished else folder / PARTIAL / FEATURES
     if finished or made_with.exists():
         made = read_settings(made_with)
+        made["corpus"] = to_dict(CorpusConfig()) | made["corpus"]  # by an earlier version: what it lacks is the default
         if not finished:
             made["source"] = settings["source"]  # blocks know their recordings: more of them may come before the end
         _check_same(folder, made, settings)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ..utterance import natural_key
 from .block import Block, read_records
 from .config import SPLITS
 from .prepared import REJECTED, Corpus
@@ -33,6 +34,7 @@ class Summary:
     seconds: dict[str, float]  # of each split
     speakers: int
     finished: bool  # False after one of several shards: the corpus cannot be opened yet
+    unseen: tuple[str, ...] = ()  # speakers without a recording to train on
 
     def __str__(self) -> str:
         lengths = ", ".join(f"{split} {seconds / 60:.1f}" for split, seconds in self.seconds.items())
@@ -40,6 +42,9 @@ class Summary:
             f"{self.folder}: {self.prepared} of {self.prepared + len(self.rejected)} recordings prepared, "
             f"{self.speakers} speakers, minutes: {lengths}"
         ]
+        if self.unseen:
+            named = ", ".join(self.unseen[:10]) + (", ..." if len(self.unseen) > 10 else "")
+            lines.append(f"speakers that training never hears: {len(self.unseen)} ({named})")
         if self.rejected:
             lines.append(f"{len(self.rejected)} rejected{f', listed in {REJECTED}' if self.finished else ''}:")
             lines += [f"  {rejection.path}: {rejection.reason}" for rejection in self.rejected[:10]]
@@ -55,7 +60,8 @@ def summary_of_corpus(folder: Path) -> Summary:
     rows = csv.reader(io.StringIO((folder / REJECTED).read_text(encoding="utf-8"), newline=""), delimiter="\t")
     rejected = tuple(Rejection(*row) for row in list(rows)[1:])
     records = [dataclasses.asdict(entry) for entry in corpus.entries]
-    return _summary(folder, records, rejected, corpus.config.sample_rate, finished=True)
+    summary = _summary(folder, records, rejected, corpus.config.sample_rate, finished=True)
+    return dataclasses.replace(summary, unseen=tuple(sorted(corpus.unseen_speakers, key=natural_key)))
 
 
 def summary_of_blocks(folder: Path, blocks: Sequence[Block]) -> Summary:
