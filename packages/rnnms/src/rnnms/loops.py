@@ -11,9 +11,6 @@ Each carries its state from call to call, so any split into calls gives the same
 
 from __future__ import annotations
 
-import logging
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -21,9 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-logger = logging.getLogger(__name__)
-
-LEAST_TEMPERATURE = 1e-8  # at or below it the likeliest class always wins
+from vocoder_core.recurrent.draws import LEAST_TEMPERATURE, draw
+from vocoder_core.recurrent.streams import compile_aloud, pack, side_by_side
 
 
 class TorchLoop:
@@ -59,17 +55,6 @@ class TorchLoop:
         return logits
 
 
-def draw(logits: Tensor, uniforms: Tensor, temperature: float) -> Tensor:
-    """Labels (B,) where the running sum of softmax(logits / temperature) (B, Q) passes the uniforms (B,) in [0, 1).
-
-    In float64: a label changes only where u comes within rounding (about 1e-7) of a step of the distribution.
-    """
-    precise = logits.double()
-    scaled = (precise - precise.amax(dim=1, keepdim=True)) / max(temperature, LEAST_TEMPERATURE)
-    steps = scaled.exp().cumsum(dim=1)
-    return torch.searchsorted(steps, uniforms[:, None] * steps[:, -1:], right=True)[:, 0]
-
-
 class NumbaLoop:
     """The same by the compiled kernel. Its codes do not depend on the batch, nor on the number of threads."""
 
@@ -95,40 +80,15 @@ class NumbaLoop:
         def row(b: int) -> None:
             self.kernel(*self.weights, frames[b], uniforms[b], self.sharpness, self.hidden[b], codes[b])
 
-        pool = ThreadPoolExecutor(min(len(codes), torch.get_num_threads()))
-        try:
-            for future in [pool.submit(row, b) for b in range(len(codes))]:  # the kernel holds no lock
-                future.result()
-        finally:
-            pool.shutdown(cancel_futures=True)  # after Ctrl-C: only the rows under way are waited for
+        side_by_side(row, len(codes))
         self.code = codes[:, -1].copy()
         return torch.from_numpy(codes[:, 1:]).to(latents.device)
 
     def _compile(self, latent_size: int) -> None:
-        """Compile, or load what an earlier process compiled; say so if that takes long enough to wonder."""
-        notice = threading.Timer(2.0, logger.warning, ["compiling the CPU kernel: some seconds, once"])
-        notice.start()
-        try:
-            nothing = np.zeros((0, latent_size), np.float32), np.zeros(0)
-            self.kernel(*self.weights, *nothing, self.sharpness, np.zeros_like(self.hidden[0]), np.zeros(1, np.int64))
-        finally:
-            notice.cancel()
-
-
-def pack(*tensors: Tensor) -> list[np.ndarray]:
-    """Contiguous float32 copies in one block that begins and ends with a large page, each copy at a cache line.
-
-    numpy asks for large pages where they are to be had; on ordinary ones the kernel runs at two thirds of the speed,
-    because 15 MB a sample are then more pages than the processor keeps addresses of.
-    """
-    line, page = 16, 2**19  # floats: 64 bytes, 2 MiB
-    starts = np.cumsum([0] + [-(-tensor.numel() // line) * line for tensor in tensors])
-    block = np.empty((-(-starts[-1] // page) + 1) * page, np.float32)
-    block = block[(-block.ctypes.data % (4 * page)) // 4 :]
-    arrays = [block[start : start + t.numel()].reshape(tuple(t.shape)) for start, t in zip(starts, tensors)]
-    for array, tensor in zip(arrays, tensors):
-        array[...] = tensor.detach().float().cpu().numpy()
-    return arrays
+        """Compile for these types."""
+        nothing = np.zeros((0, latent_size), np.float32), np.zeros(0)
+        ends = np.zeros_like(self.hidden[0]), np.zeros(1, np.int64)
+        compile_aloud(lambda: self.kernel(*self.weights, *nothing, self.sharpness, *ends))
 
 
 def _conditioning(decoder: Any) -> Tensor:

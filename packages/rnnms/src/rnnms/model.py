@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -22,11 +21,9 @@ from torch import Tensor, nn
 
 from vocoder_core import mulaw
 from vocoder_core.mel import MelConfig
+from vocoder_core.recurrent import recurrence
+from vocoder_core.recurrent.streams import Backend
 from vocoder_core.vocoder import Vocoder
-
-from . import recurrence
-
-Backend = Literal["auto", "torch", "numba"]
 
 
 @dataclass(frozen=True)
@@ -165,7 +162,7 @@ class Decoder(nn.Module):
         """The same hidden states; the input products once per class and per frame instead of once per sample."""
         table, conditions = self.folded(latents)
         weight, bias = self.rnn.get_parameter("weight_hh_l0"), self.rnn.get_parameter("bias_hh_l0")
-        hidden = recurrence.gru(table, codes.t(), conditions.transpose(0, 1), state, weight, bias)
+        hidden = recurrence.gru_of_codes(table, codes.t(), conditions.transpose(0, 1), state, weight, bias)
         return hidden.transpose(0, 1)
 
     def folded(self, latents: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,7 +1,8 @@
-"""The decoder's GRU for training on a CPU, forward and backward, without an input product per sample.
+"""A GRU for training on a CPU, forward and backward, its input products done beforehand.
 
-RNN_MS reads at every sample one of Q embeddings and one of F frames, so its input gates are a table row plus a frame
-row. What is left is the recurrence (gate order r, z, n as in torch.nn.GRU, its test oracle),
+`gru` is given the input gates of every step: one large product for all steps, where torch.nn.GRU on a CPU does as much.
+`gru_of_codes` is for a network that reads at every sample one of Q embeddings and one of F frames: its input gates are
+a table row plus a frame row. What is left is the recurrence (gate order r, z, n as in torch.nn.GRU, its test oracle),
 
     a = table[code] + condition        p = h W + b
     r, z = sigmoid(a_rz + p_rz)        n = tanh(a_n + r * p_n)        h <- n + z * (h - n)
@@ -22,7 +23,21 @@ from torch import Tensor
 WINDOW = 32  # steps whose gate gradients wait for their product with the states: few enough to stay in the cache
 
 
-def gru(table: Tensor, codes: Tensor, conditions: Tensor, state: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+def gru(entries: Tensor, state: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Hidden states (T, B, H) of a GRU whose input gates, b_ih included, are entries (T, B, 3H).
+
+    state (B, H) before the first step, W_hh (3H, H), b_hh (3H). Differentiable in all four; float32 or float64. Entries
+    of half precision, as autocast makes them, are computed in the weights' precision: so are their states.
+    """
+    entries, state = entries.to(weight.dtype), state.to(weight.dtype)
+    nothing = entries.new_zeros(1, entries.shape[2])
+    codes = torch.zeros(entries.shape[:2], dtype=torch.int64, device=entries.device)
+    return gru_of_codes(nothing, codes, entries, state, weight, bias)
+
+
+def gru_of_codes(
+    table: Tensor, codes: Tensor, conditions: Tensor, state: Tensor, weight: Tensor, bias: Tensor
+) -> Tensor:
     """Hidden states (T, B, H) of a GRU whose input gates are table[codes[t]] + conditions[t // (T / F)].
 
     table (Q, 3H), codes (T, B) int64, conditions (F, B, 3H) with T a multiple of F, state (B, H) before the first

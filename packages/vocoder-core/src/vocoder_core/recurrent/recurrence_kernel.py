@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .kernel import exactly, sigmoid, tanh
+from .primitives import exactly, sigmoid, tanh
 
 _ONE = np.float32(1)
 

@@ -1,0 +1,13 @@
+"""What autoregressive vocoders share: how samples are drawn, compiled arithmetic for one core, a GRU to train on a CPU.
+
+draws       seeds to uniforms, a label from a distribution and a uniform
+primitives  exp, products, a GRU step and a draw for kernels that numba compiles; imports numba
+streams     which loop runs, its rows on threads, its weights on large pages
+recurrence  a GRU forward and backward whose input products are done beforehand; its compiled step: recurrence_kernel
+"""
+
+from __future__ import annotations
+
+from .recurrence import gru, gru_of_codes
+
+__all__ = ["gru", "gru_of_codes"]

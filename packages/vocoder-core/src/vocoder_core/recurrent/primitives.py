@@ -1,0 +1,176 @@
+"""Arithmetic of kernels that make one stream of samples on one core, compiled by numba when it is first used.
+
+Each weight of such a network is used once a sample, so the speed is that at which one core reads its last-level cache.
+Hence dot products over whole rows, which LLVM turns into four independent vector accumulators, and beside them nothing
+that costs more than 1 %: exp, sigmoid and tanh are polynomials without a branch or a call, so they are vectorised with
+the loop around them. The same in torch: draws.draw, torch.nn.GRU.
+
+No threads inside a stream. The arithmetic of a row does not depend on the batch it is in.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numba
+import numpy as np
+
+
+def _compiled(*fastmath: str) -> Any:
+    """Decorator: compile at first use, without the GIL, kept on disk unless there is no folder to write to."""
+
+    def decorate(function: Any) -> Any:
+        options: Any = {"nogil": True, "error_model": "numpy", "fastmath": set(fastmath)}
+        try:
+            return numba.njit(cache=True, **options)(function)
+        except RuntimeError:  # a read-only installation and no home
+            return numba.njit(**options)(function)
+
+    return decorate
+
+
+# "reassoc" lets LLVM split a sum over vector lanes. Not for exp, whose two-part ln 2 it would simplify away.
+summing = _compiled("reassoc", "contract", "nsz")
+comparing = _compiled("nnan", "nsz")
+exactly = _compiled("contract")
+
+BLOCK = 32  # classes per partial sum of the draw
+
+_F = np.float32
+Float = Any  # a float32, as numba infers it
+_LOG2E, _LN2_HIGH, _LN2_LOW = _F(1.44269504), _F(0.693359375), _F(-2.12194440e-4)  # high: 9 bits, so n * high is exact
+_C2, _C3, _C4, _C5, _C6, _C7 = (_F(1 / math.factorial(k)) for k in range(2, 8))  # Taylor: 5e-9 at |r| = ln 2 / 2
+_ONE, _TWO, _HALF, _LOWEST, _HIGHEST = _F(1), _F(2), _F(0.5), _F(-87), _F(88)  # exp within float32's normal range
+
+
+@exactly
+def _split(x: Float) -> tuple[Float, Float]:
+    """(2^n, exp(r) - 1) with x = n ln 2 + r, |r| <= ln 2 / 2."""
+    x = min(max(x, _LOWEST), _HIGHEST)
+    n = np.floor(x * _LOG2E + _HALF)
+    r = x - n * _LN2_HIGH - n * _LN2_LOW
+    power = np.int32(np.int32(n) + np.int32(127)) << np.int32(23)
+    tail = _C2 + r * (_C3 + r * (_C4 + r * (_C5 + r * (_C6 + r * _C7))))
+    return np.int32(power).view(np.float32), r + r * r * tail
+
+
+@exactly
+def exp(x: Float) -> Float:
+    """e^x to 1e-7 of itself for -87 <= x <= 88; beyond, the value at that end."""
+    scale, rest = _split(x)
+    return scale + scale * rest
+
+
+@exactly
+def sigmoid(x: Float) -> Float:
+    """1 / (1 + e^-x)."""
+    return _ONE / (_ONE + exp(-x))
+
+
+@exactly
+def tanh(x: Float) -> Float:
+    """Hyperbolic tangent through e^-2|x| - 1, which loses nothing near 0."""
+    scale, rest = _split(-_TWO * abs(x))
+    minus = scale * rest + (scale - _ONE)
+    return math.copysign(-minus / (_TWO + minus), x)
+
+
+@summing
+def affine(weight: np.ndarray, bias: np.ndarray, x: np.ndarray, out: np.ndarray) -> None:
+    """out = weight @ x + bias; (R, C), (R,), (C,) -> (R,)."""
+    rows, columns = weight.shape
+    for i in range(rows):
+        total = _F(0)
+        for j in range(columns):
+            total += weight[i, j] * x[j]
+        out[i] = total + bias[i]
+
+
+@exactly
+def affine_of_active(weight: np.ndarray, bias: np.ndarray, x: np.ndarray, active: np.ndarray, out: np.ndarray) -> None:
+    """out = max(x, 0) @ weight + bias; (L, Q), (Q,), (L,) -> (Q,). Reads only the rows whose x is positive.
+
+    active: (L,) int64, room for their indices. Four rows at a time: a quarter of the loads and stores of `out`.
+    """
+    count = 0
+    for i in range(len(x)):
+        if x[i] > 0:
+            active[count] = i
+            count += 1
+    out[:] = bias
+    whole = count - count % 4
+    for k in range(0, whole, 4):
+        i0, i1, i2, i3 = active[k], active[k + 1], active[k + 2], active[k + 3]
+        x0, x1, x2, x3 = x[i0], x[i1], x[i2], x[i3]
+        row0, row1, row2, row3 = weight[i0], weight[i1], weight[i2], weight[i3]
+        for j in range(len(out)):
+            out[j] += x0 * row0[j] + x1 * row1[j] + x2 * row2[j] + x3 * row3[j]
+    for k in range(whole, count):
+        x0, row0 = x[active[k]], weight[active[k]]
+        for j in range(len(out)):
+            out[j] += x0 * row0[j]
+
+
+@exactly
+def update(entry: np.ndarray, condition: np.ndarray, product: np.ndarray, hidden: np.ndarray) -> None:
+    """One GRU step in place: gates (3H,) in three summands, of which the product stays apart in the candidate."""
+    width = len(hidden)
+    for j in range(width):
+        reset = sigmoid(entry[j] + condition[j] + product[j])
+        keep = sigmoid(entry[width + j] + condition[width + j] + product[width + j])
+        fresh = tanh(entry[2 * width + j] + condition[2 * width + j] + reset * product[2 * width + j])
+        hidden[j] = fresh + keep * (hidden[j] - fresh)
+
+
+@comparing
+def largest(values: np.ndarray) -> Float:
+    """Maximum of (n,), none of them NaN."""
+    high = values[0]
+    for k in range(1, len(values)):
+        high = max(high, values[k])
+    return high
+
+
+@summing
+def total(values: np.ndarray) -> float:
+    """Sum of (n,) in float64: a label must not hang on the order of the additions."""
+    result = 0.0
+    for k in range(len(values)):
+        result += values[k]
+    return result
+
+
+@exactly
+def exponentials(logits: np.ndarray, high: Float, sharpness: Float) -> None:
+    """logits <- e^((logits - high) * sharpness)."""
+    for k in range(len(logits)):
+        logits[k] = exp((logits[k] - high) * sharpness)
+
+
+@exactly
+def draw(logits: np.ndarray, sharpness: Float, u: float) -> int:
+    """The label at which the running sum of softmax(logits * sharpness) passes u in [0, 1). Overwrites the logits.
+
+    Sums of BLOCK classes are kept while they are made, so that the search reads few of the exponentials again.
+    """
+    exponentials(logits, largest(logits), sharpness)
+    blocks = (len(logits) + BLOCK - 1) // BLOCK
+    sums = np.empty(blocks)
+    running = 0.0
+    for b in range(blocks):
+        running += total(logits[b * BLOCK : (b + 1) * BLOCK])
+        sums[b] = running
+    target = u * running
+    b = 0
+    while sums[b] <= target:  # ends: u < 1
+        b += 1
+    running = sums[b - 1] if b else 0.0
+    label = b * BLOCK
+    for k in range(b * BLOCK, min((b + 1) * BLOCK, len(logits))):
+        if logits[k] > 0:  # never a label of probability 0, whatever rounding does
+            label = k
+        running += logits[k]
+        if running > target:
+            break
+    return label
