@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from vocoder_core.vq.speaker_probe import speaker_probe
+
 if TYPE_CHECKING:
     from vocoder_core.corpus import Corpus
     from waveglow_vq import WaveGlowVQ
 
 PIECE = 4.0  # seconds whose codes are counted together
 SPEAKERS, RECORDINGS, SECONDS = 60, 6, 20  # those with most training speech; of each at most, of each of them at most
-RIDGE = 1e-3  # regularisation, in parts of the number of pieces
 
 
 def code_figures(model: WaveGlowVQ, corpus: Corpus) -> dict[str, str]:
@@ -41,22 +42,12 @@ def code_figures(model: WaveGlowVQ, corpus: Corpus) -> dict[str, str]:
         late += [i >= (pieces + 1) // 2 for i in range(pieces)]
     share = np.sum(counts, axis=0) / np.sum(counts)
     entropy = -(share[share > 0] * np.log2(share[share > 0])).sum()
-    accuracy = probe(np.array(counts, dtype=float), np.array(who), np.array(late))
+    accuracy = speaker_probe(np.array(counts, dtype=float), np.array(who), np.array(late))
     return {
         "codes a second": f"{model.condition.code_rate:.3g}",
         "bit/s (entropy)": f"{model.condition.bits:.0f} ({entropy * model.condition.code_rate:.0f})",
         f"speaker probe ↓ (chance {1 / len(speakers):.3f})": f"{accuracy:.3f}",
     }
-
-
-def probe(counts: np.ndarray, who: np.ndarray, late: np.ndarray) -> float:
-    """Accuracy of ridge regression on root histograms (P, K), fitted on early pieces of each speaker, on late ones."""
-    x = np.sqrt(counts / counts.sum(1, keepdims=True))
-    x = np.concatenate([x, np.ones((len(x), 1))], axis=1)
-    wanted = np.eye(who.max() + 1)[who]
-    fit = x[~late]
-    weights = fit.T @ np.linalg.solve(fit @ fit.T + RIDGE * len(fit) * np.eye(len(fit)), wanted[~late])
-    return float(((x[late] @ weights).argmax(1) == who[late]).mean())
 
 
 def most_heard(corpus: Corpus, count: int) -> list[str]:
