@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import Tensor
 
+from vocoder_core import codes_file
 from vocoder_core.mel import log_mel
 from vocoder_core.speakers import Who, vectors
 from vocoder_core.vq import Quantizer
@@ -83,6 +84,11 @@ def _own(model: WaveGlowVQ, wav: Tensor, mel: Tensor, codes: Tensor, source: Who
         who = mean if source is None else vectors(source, model.config.speaker_size, model.speakers, wav)
     own = model.condition.decode(codes, who) if model.config.condition.source == "wav" else mel
     return latent(model, wav, own, who)
+
+
+def book(model: WaveGlowVQ) -> codes_file.Book:
+    """What the codes of this model are in a file. Raises ValueError for a model without codes."""
+    return codes_file.book(_quantizer(model))
 
 
 def _quantizer(model: WaveGlowVQ) -> Quantizer:

@@ -26,14 +26,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _decode(arguments: argparse.Namespace) -> None:
-    from vocoder_core import audio
+    from vocoder_core import audio, codes_file
 
-    from . import codes_file
+    from .conversion import book
     from .model import WaveGlowVQ
 
     inference.require_folder(arguments.output)
     model = WaveGlowVQ.from_pretrained(arguments.checkpoint, device=cli.device(arguments.device))
-    coded, own = codes_file.read(arguments.input, model), model.config.mel.sample_rate
+    coded = codes_file.read(arguments.input, book(model), "waveglow-vq-encode")
+    own = model.config.mel.sample_rate
     told = sampling(arguments)
     strength = told.pop("denoise")
     made = model.decode(coded.codes[None], arguments.speaker, **told)

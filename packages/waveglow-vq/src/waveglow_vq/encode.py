@@ -13,7 +13,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The command; its exit status."""
     parser = argparse.ArgumentParser(prog="waveglow-vq-encode", description="Speech -> the codes of its content.")
     parser.add_argument("input", type=Path, help="in.wav (flac, ogg, mp3 ... any rate)")
-    parser.add_argument("output", type=Path, help="codes.npz")
+    parser.add_argument("output", type=Path, help="codes.npz, or codes.vqc, which is smaller")
     parser.add_argument("--checkpoint", type=Path, help="a run or checkpoint folder (default: the built-in weights)")
     cli.add_device_argument(parser)
     return cli.run(parser, _encode, argv)
@@ -22,9 +22,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _encode(arguments: argparse.Namespace) -> None:
     import numpy as np
 
-    from vocoder_core import audio
+    from vocoder_core import audio, codes_file
 
-    from . import codes_file
+    from .conversion import book
     from .infer import level
     from .model import WaveGlowVQ
 
@@ -33,7 +33,7 @@ def _encode(arguments: argparse.Namespace) -> None:
     wav, rate = audio.load(arguments.input)
     own, gain = inference.prepare(wav, rate, model.config.mel, level(model))
     codes = model.encode(own[None])[0].cpu()
-    codes_file.write(arguments.output, codes_file.Coded(codes, rate, len(wav), gain), model)
+    codes_file.write(arguments.output, codes_file.Coded(codes, rate, len(wav), gain), book(model))
     share = np.bincount(codes.numpy()) / len(codes)
     empirical = -(share[share > 0] * np.log2(share[share > 0])).sum() * model.condition.code_rate
     print(
