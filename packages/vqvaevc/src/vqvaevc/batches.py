@@ -36,6 +36,8 @@ class CropConfig:
     shift: int = 128  # the encoder hears the wave this many samples later, or earlier, at most; of a source wave only,
     gain: float = 0.02  # as much louder or softer: the deviation of its logarithm, one for each row,
     noise: float = 0.003  # and with as much white noise, of full scale
+    past_noise: float = 0.0  # highest deviation of noise on the past that the decoder is told: it meets its own errors.
+    # Laplacian, in coarse steps of 1/128, or with a linear prediction in gains of its error
     gain_db: float = 0.0  # rows are up to this much softer than the corpus' level, what is to be said as well
     balance: float = 0.0  # speakers are drawn by their seconds to the power 1 - balance: 0 as they are, 1 all alike
 
@@ -43,7 +45,7 @@ class CropConfig:
         for name in ("frames", "samples"):
             if getattr(self, name) < 1:
                 raise ValueError(f"crop.{name} is {getattr(self, name)}; expected 1 or more")
-        for name in ("shift", "gain", "noise", "gain_db"):
+        for name in ("shift", "gain", "noise", "past_noise", "gain_db"):
             if getattr(self, name) < 0:
                 raise ValueError(f"crop.{name} is {getattr(self, name)}; expected 0 or more")
         if self.samples % GRID:
@@ -62,6 +64,7 @@ class Batch:
     samples: int  # how many are
     seed: int  # of what else the model draws in this step
     speaker: Tensor | None = None  # (B,) int64, which of the model's speakers; None: it has none
+    noise: Tensor | None = None  # (B, T): on the past that the decoder is told
 
 
 class Batches:
@@ -109,7 +112,8 @@ class Batches:
         word, where = np.random.SeedSequence((self.seed, step, rank, 1)).generate_state(2)
         at = self.starts[int(where) % len(self.starts)]
         speaker = None if self.speaker is None else self.speaker[self.audio.utterances(places[:, self.margin])]
-        return Batch(wav, heard, at, self.crop.samples, int(word), speaker)
+        noise = past_noise(wav, self.crop.past_noise, draw) if self.crop.past_noise else None
+        return Batch(wav, heard, at, self.crop.samples, int(word), speaker, noise)
 
     def places(self, step: int, world_size: int) -> np.ndarray:
         """The frames (B * world_size, margin + frames + margin) of a step's crops; -1 beyond an utterance's ends."""
@@ -132,3 +136,13 @@ def heard_elsewhere(wide: Tensor, samples: int, crop: CropConfig, draw: torch.Ge
     if crop.noise:
         heard = heard + crop.noise * torch.randn(heard.shape, generator=draw, device=wide.device)
     return heard
+
+
+def past_noise(wav: Tensor, amount: float, draw: torch.Generator) -> Tensor:
+    """Laplacian noise like wav (B, T), each row's deviation uniform in 0 ... amount.
+
+    Teacher forcing shows flawless pasts only; a network that runs free meets its own errors, and drifts into noise.
+    """
+    deviation = amount * torch.rand(len(wav), 1, generator=draw, device=wav.device)
+    logs = torch.rand(2, *wav.shape, generator=draw, device=wav.device).clamp(min=1e-7).log()
+    return deviation * (logs[0] - logs[1]) / 2**0.5
