@@ -6,13 +6,26 @@ to a list of voices. Codes that do not say who speaks need them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from difflib import get_close_matches
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
 Who = Tensor | str | Sequence[str]  # vectors (B, S), numbers of speakers (B,) int64, a name a row, or one name for all
+
+
+class Known(Protocol):
+    """Speakers who have names, and vectors by their places among these."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Who they are."""
+
+    @property
+    def table(self) -> Callable[[Tensor], Tensor]:
+        """Vectors (B, S) of places (B,) int64."""
 
 
 class Speakers(nn.Module):
@@ -29,7 +42,7 @@ class Speakers(nn.Module):
         return weight[self.names.index(name)] if name in self.names else weight.mean(0)
 
 
-def vectors(who: Who | None, size: int, known: Speakers | None, rows: Tensor) -> Tensor | None:
+def vectors(who: Who | None, size: int, known: Known | None, rows: Tensor) -> Tensor | None:
     """Vectors (B, S) of those who speak in rows (B, ...), mels or codes; None of a model without speakers, S = 0.
 
     In the type of floating-point rows, on the device of any.
