@@ -1,0 +1,87 @@
+"""vqvaevc-infer in.wav out.wav [--speaker NAME]: a recording through its codes and back, in its own or a named voice.
+
+Any length in, the same length out, at the recording's own rate and level; see vocoder_core.inference. Models that hear
+mels read them from files, too.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from vocoder_core import cli, inference
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from vocoder_core.speakers import Who
+
+    from .generate import Backend
+    from .model import VQVAEVC
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command; its exit status."""
+    parser = inference.parser("vqvaevc-infer", "Speech from a recording's codes, or from a mel.")
+    parser.add_argument("--speaker", metavar="NAME", help="whose voice (default: as it was, where the model can)")
+    add_sampling_arguments(parser)
+    return cli.run(parser, _infer, argv)
+
+
+def add_sampling_arguments(parser: argparse.ArgumentParser) -> None:
+    """--temperature and --backend: of every command that draws a wave."""
+    parser.add_argument("--temperature", type=float, default=1.0, help="below 1: calmer, towards 0: buzzy (default 1)")
+    parser.add_argument("--backend", choices=["auto", "torch", "numba"], default="auto", help="what draws the samples")
+
+
+def sampling(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What these options and --seed tell the model; on a terminal it shows its progress."""
+    return {name: getattr(arguments, name) for name in ("seed", "temperature", "backend")} | {"progress": True}
+
+
+def _infer(arguments: argparse.Namespace) -> None:
+    from vocoder_core import mel_file
+
+    from .model import VQVAEVC
+
+    model = VQVAEVC.from_pretrained(arguments.checkpoint, device=cli.device(arguments.device))
+    told = sampling(arguments)
+    if arguments.input.suffix in mel_file.SUFFIXES:
+        inference.infer(arguments, model.config.mel, level(model), partial(model.synthesize, **told))
+        return
+    inference.rework_file(
+        arguments, model.config.mel, level(model), partial(model.infer, speaker=arguments.speaker, **told)
+    )
+
+
+def copy(
+    model: VQVAEVC,
+    wav: np.ndarray,
+    sample_rate: int,
+    *,
+    speaker: Who | None = None,
+    seed: int | None = None,
+    temperature: float = 1.0,
+    backend: Backend = "auto",
+) -> np.ndarray:
+    """A mono recording (T,) through the model's codes and back; (T,) at the same rate and level, without delay.
+
+    Raises ValueError for an empty recording, and as `VQVAEVC.infer` does.
+    """
+    work = partial(model.infer, speaker=speaker, seed=seed, temperature=temperature, backend=backend)
+    return inference.rework(wav, sample_rate, model.config.mel, level(model), work)
+
+
+def level(model: VQVAEVC) -> Callable[[np.ndarray, int], tuple[np.ndarray, float]]:
+    """What brings a wave to the level that the model learnt from."""
+    from vocoder_core import audio
+
+    if model.config.level == "loudness":
+        return partial(audio.set_loudness, target=model.config.level_db)
+    return lambda wav, sample_rate: audio.set_peak(wav, model.config.level_db)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
