@@ -37,7 +37,7 @@ class GRU(nn.Module):
             state = torch.zeros(len(x), self.size, dtype=weight.dtype, device=x.device)
         if x.device.type == "cpu":
             entries = x @ weight.t()
-            entries = (entries + self.bias_of(row)[:, None]).float() if row is not None else entries + self.bias_ih
+            entries = entries + self.bias_of(row)[:, None] if row is not None else entries + self.bias_ih
             with torch.autocast("cpu", enabled=False):
                 entries = entries.to(weight.dtype).transpose(0, 1)
                 return gru(entries, state, self.weight_hh, self.bias_hh).transpose(0, 1)

@@ -96,9 +96,9 @@ def dual(wav: Tensor, noise: Tensor | None = None) -> Told:
     """
     targets = split(wav)
     heard = targets if noise is None else split(wav + noise / 128)
-    before = F.pad(scaled(heard), (0, 0, 1, 0))[:, :-1]
+    before = F.pad(scaled(heard, wav.dtype), (0, 0, 1, 0))[:, :-1]
     before[:, 0, 0], before[:, 0, 1] = scaled(128), scaled(0)
-    return Told(before[:, None, :, 0], before, None, scaled(targets[:, :, :1]), targets)
+    return Told(before[:, None, :, 0], before, None, scaled(targets[:, :, :1], wav.dtype), targets)
 
 
 def excited(
@@ -153,13 +153,16 @@ def split(wav: Tensor) -> Tensor:
 
 
 def joined(codes: Tensor) -> Tensor:
-    """Bytes (B, T, 2) -> waves (B, T) in [-1, 1]: the middle of the 16-bit step, as in the original."""
-    return (256 * codes[..., 0] + codes[..., 1]) / 32767.5 - 1
+    """Bytes (B, T, 2) -> waves (B, T) in [-1, 1), of which `split` makes the same bytes, and a 16-bit file the same wave.
+
+    The original says half a 16-bit step more, and 1 / 65,535 louder: files of it would not split as they were joined.
+    """
+    return (256 * codes[..., 0] + codes[..., 1]) / 32768 - 1
 
 
-def scaled(byte: Tensor | int) -> Tensor:
+def scaled(byte: Tensor | int, dtype: torch.dtype = torch.float32) -> Tensor:
     """Bytes as the network hears them: -1 to 1."""
-    return torch.as_tensor(byte) / 127.5 - 1
+    return torch.as_tensor(byte, dtype=dtype) / 127.5 - 1
 
 
 def companded(codes: Tensor, config: LabelConfig) -> Tensor:

@@ -126,7 +126,7 @@ class VQVAEVC(Vocoder):
         """Samples before and after the predicted ones that a training crop holds; (0, 0) where none are predicted."""
         if self.config.encoder.objective == "mel":
             return 0, 0
-        return self.timing.left, self.timing.right
+        return self.timing.before, self.timing.right
 
     def forward(
         self, wav: Tensor, heard: Tensor, at: int, samples: int, speaker: Who | None = None,
@@ -135,24 +135,24 @@ class VQVAEVC(Vocoder):
         """Training pass: every sample by the true ones before it.
 
         wav (B, T) in [-1, 1]; heard (B, T): what the encoder hears of it. The samples at ... at + samples - 1 are said;
-        at and samples are multiples of 64, at >= timing.left, at + samples + timing.right <= T. seed: of what the
+        at and samples are multiples of 64, at >= timing.before, at + samples + timing.right <= T. seed: of what the
         condition draws, None: nothing. noise (B, T): disturbs what the WaveRNN and the Overtone are told (labels.py).
         """
-        left, right = self.reach
-        if at % UNIT or samples % UNIT or at < left or at + samples + right > wav.shape[1]:
+        before, after = self.reach
+        if at % UNIT or samples % UNIT or at < before or at + samples + after > wav.shape[1]:
             raise ValueError(
                 f"forward got samples {at} to {at + samples} of {wav.shape[1]}; expected multiples of {UNIT}, "
-                f"{left} before and {right} after them"
+                f"{before} before and {after} after them"
             )
         who = self.who(speaker, wav)
         made = self.condition(wav, heard, at, who, seed)
         if self.config.encoder.objective == "mel":
             return Pass([], wav.new_zeros(len(wav), 0, 1, dtype=torch.int64), made)
+        left, warm = self.timing.left, self.timing.warmup
         told = self.told(wav, made, noise).cut(at - left, at + samples)
         units = made.units(self.timing, at, samples)
         who = who if self.config.overtone.speaker else None
         vectors = self.overtone(told.past, units, who)
-        warm = self.timing.warmup
         said = self.wavernn(vectors, told.cut(left - warm, left + samples), who, warm)
         return Pass(said, told.targets[:, left:], made)
 
@@ -233,7 +233,8 @@ class VQVAEVC(Vocoder):
 
     def who(self, speaker: Who | None, rows: Tensor) -> Tensor | None:
         """Vectors (B, S) of those who speak in rows (B, ...)."""
-        return vectors(speaker, self.speaker_size, self.speakers, rows)
+        who = vectors(speaker, self.speaker_size, self.speakers, rows)
+        return None if who is None else who.to(self.wavernn.gru.weight_hh.dtype)
 
 
 def timing(config: VQVAEVCConfig) -> Timing:

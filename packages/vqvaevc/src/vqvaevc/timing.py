@@ -88,6 +88,11 @@ class Timing:
         """The first sample that code 0 sees: 663."""
         return CONTEXT_ENDS[2] + UNIT * self.advance + self.hop - self.field
 
+    @property
+    def before(self) -> int:
+        """Samples before the first predicted one that a training window holds: 5629; more where code 0 sees more."""
+        return max(self.left, self.left - self.encoder_start)
+
     def units(self, samples: int) -> int:
         """Units of condition for `left` + samples read: 101 of 1024. samples: a multiple of UNIT."""
         return self.units_before + samples // UNIT
