@@ -1,7 +1,7 @@
-"""What a file keeps of a recording's codes, and what they cost: between `conversion.Codes` and `vocoder_core.codes_file`.
+"""What a file keeps of a recording's codes, and what they cost: between conversion.Codes and vocoder_core.codes_file.
 
-    codes    log2(K) bits each, `code_rate` of them a second: 3,101 bit/s in the original
-    pitch    log2(64) = 6 bits a frame, of models that keep it
+codes    log2(K) bits each, `code_rate` of them a second: 3,101 bit/s in the original
+pitch    log2(64) = 6 bits a frame, of models that keep it
 """
 
 from __future__ import annotations
