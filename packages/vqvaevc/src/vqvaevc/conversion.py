@@ -7,7 +7,6 @@ Several targets are the rows of one batch: the codes are made once, and so is ea
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
@@ -26,19 +25,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Codes:
-    """What was said: codes (B, N) int64 of waves of T samples, and where the model keeps it the pitch, (B, F) each."""
+    """What was said: codes (B, N) int64 of waves of T samples; of models that keep it the pitch (B, F), numbered."""
 
     codes: Tensor
     samples: int
-    lag: Tensor | None = None  # of one period, in samples
-    voicing: Tensor | None = None  # 0 to 1
+    pitch: Tensor | None = None  # int64, 0 unvoiced, as pitch.py numbers it
 
     def rows(self, count: int) -> Codes:
         """The same for `count` rows, of one row."""
-        parts = (self.codes, self.lag, self.voicing)
-        codes, lag, voicing = (None if part is None else part.expand(count, -1) for part in parts)
-        assert codes is not None, "there are codes"
-        return Codes(codes, self.samples, lag, voicing)
+        pitch = None if self.pitch is None else self.pitch.expand(count, -1)
+        return Codes(self.codes.expand(count, -1), self.samples, pitch)
 
 
 def encode(model: VQVAEVC, wav: Tensor) -> Codes:
@@ -52,14 +48,20 @@ def encode(model: VQVAEVC, wav: Tensor) -> Codes:
     batch = wav.to(next(model.parameters()))
     if isinstance(condition, WaveCodes):
         return Codes(condition.encode(batch), wav.shape[1])
-    mel = log_mel(batch, model.config.mel)
-    return Codes(condition.encode(mel), wav.shape[1], *(condition.pitch(batch) or (None, None)))
+    codes, pitch = condition.encode(batch)
+    return Codes(codes, wav.shape[1], pitch)
 
 
 def decode(model: VQVAEVC, codes: Codes, speaker: Who | None, how: Sampling) -> Tensor:
-    """Waves (B, T) of codes, said by speakers. Raises ValueError for what is no code, or nobody known."""
+    """Waves (B, T) of codes, said by speakers, in the range of their voices where the model knows it.
+
+    Raises ValueError for what is no code, or nobody known.
+    """
+    where = next(model.parameters()).device
+    pitch = None if codes.pitch is None else codes.pitch.to(where)
+    codes = Codes(codes.codes.to(where), codes.samples, pitch)
     who = model.who(speaker, codes.codes)
-    made = described(model, codes, who)
+    made = described(model, codes, who, voices(model, speaker, len(codes.codes)))
     return generate(model, made, codes.samples, who if model.config.overtone.speaker else None, how)
 
 
@@ -69,32 +71,26 @@ def convert(model: VQVAEVC, wav: Tensor, target: Who, how: Sampling) -> Tensor:
     rows = 1 if isinstance(target, str) else len(target)
     if len(wav) == 1 and rows > 1:
         codes = codes.rows(rows)
-    return decode(model, moved(model, codes, target), target, how)
+    return decode(model, codes, target, how)
 
 
-def moved(model: VQVAEVC, codes: Codes, target: Who) -> Codes:
-    """The codes with their pitch where the target's is; as they are where there is none, or targets without names."""
-    condition = _coded(model)
-    if codes.lag is None or codes.voicing is None or model.speakers is None or isinstance(condition, WaveCodes):
-        return codes
-    if isinstance(target, Tensor):
-        if target.is_floating_point():
-            return codes
-        places = target
-    else:
-        names: Sequence[str] = [target] * len(codes.codes) if isinstance(target, str) else target
-        places = numbers(names, model.speakers.names)
-    lag = condition.transposed(codes.lag, codes.voicing, places.to(codes.lag.device))
-    return Codes(codes.codes, codes.samples, lag, codes.voicing)
+def voices(model: VQVAEVC, speaker: Who | None, rows: int) -> Tensor | None:
+    """Mean and deviation of each row's speaker's log F0 (rows, 2); None where that is not known, or not who speaks."""
+    known = getattr(model.condition, "voices", None)
+    if known is None or model.speakers is None or speaker is None:
+        return None
+    if isinstance(speaker, Tensor):  # vectors are nobody's in particular
+        return None if speaker.is_floating_point() else known[speaker.to(known.device)]
+    names = [speaker] * rows if isinstance(speaker, str) else speaker
+    return known[numbers(names, model.speakers.names).to(known.device)]
 
 
-def described(model: VQVAEVC, codes: Codes, who: Tensor | None) -> Conditioned:
-    """What the decoder is told of codes said by speakers (B, S)."""
+def described(model: VQVAEVC, codes: Codes, who: Tensor | None, voice_of: Tensor | None = None) -> Conditioned:
+    """What the decoder is told of codes said by speakers (B, S), the pitch moved into ranges (B, 2)."""
     condition = _coded(model)
     if isinstance(condition, WaveCodes):
         return condition.decode(codes.codes)
-    frames = codes.samples // model.config.mel.hop_length
-    return condition.decode(codes.codes, who, codes.lag, codes.voicing, frames)
+    return condition.decode(codes.codes, codes.pitch, who, voice_of)
 
 
 def vocode(model: VQVAEVC, mel: Tensor, pitch: tuple[Tensor, Tensor] | None, how: Sampling) -> Tensor:
@@ -112,10 +108,15 @@ def vocode(model: VQVAEVC, mel: Tensor, pitch: tuple[Tensor, Tensor] | None, how
 
 
 def copy(model: VQVAEVC, wav: Tensor, speaker: Who | None, how: Sampling) -> Tensor:
-    """Waves (B, T) again: through codes where the model has them, else by what the decoder is told of them."""
-    if model.quantizer is not None:
+    """Waves (B, T) again. With a speaker: through codes, in his voice. Without: as the decoder alone can say them.
+
+    A model of the wave has nothing but codes; a model of mels, a codec's decoder too, hears mel and pitch as they are.
+    """
+    if model.quantizer is not None and (speaker is not None or isinstance(model.condition, WaveCodes)):
         return decode(model, encode(model, wav), speaker, how)
     batch = wav.to(next(model.parameters()))
+    if isinstance(model.condition, Frames):
+        return vocode(model, log_mel(batch, model.config.mel), model.condition.pitch(batch), how)
     made = model.condition(batch, batch, 0, None, None)
     who = model.who(speaker, batch) if model.config.overtone.speaker else None
     return generate(model, made, wav.shape[1], who, how)

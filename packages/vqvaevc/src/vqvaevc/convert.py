@@ -79,8 +79,9 @@ def convert(
     Raises ValueError for an empty recording, and as `VQVAEVC.convert` does.
     """
     own, gain = inference.prepare(wav, sample_rate, model.config.mel, level(model))
-    how = {"seed": seed, "temperature": temperature, "backend": backend, "progress": progress}
-    made = model.convert(own, list(targets), **how)
+    made = model.convert(
+        own, list(targets), temperature=temperature, seed=seed, backend=backend, progress=progress
+    )  # fmt: skip
     return [inference.restore(row, gain, model.sample_rate, sample_rate, len(wav)) for row in made]
 
 

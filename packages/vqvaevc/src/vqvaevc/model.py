@@ -208,9 +208,13 @@ class VQVAEVC(Vocoder):
         self, wav: Tensor, speaker: Who | None = None, *, temperature: float = 1.0,
         seed: int | Sequence[int] | None = None, backend: Backend = "auto", progress: bool = False,
     ) -> Tensor:  # fmt: skip
-        """A copy (B, T) of waves (B, T): their codes, or mels, said by `speaker`. As in `decode`; pitch stays."""
+        """A copy (B, T) of waves (B, T), or (T,) of one (T,): by codes in the voice of a speaker, as `decode` has them.
+
+        None: in their own, where the decoder hears mels; no codes are used then.
+        """
         how = Sampling(temperature, seed, backend, progress)
-        return conversion.copy(self, wav, speaker, how)
+        made = conversion.copy(self, wav if wav.dim() == 2 else wav[None], speaker, how)
+        return made if wav.dim() == 2 else made[0]
 
     @torch.inference_mode()
     def synthesize(
