@@ -115,7 +115,7 @@ def test_a_code_sees_its_field_and_no_more(more: tuple[int, ...]) -> None:
 
 @pytest.mark.parametrize("advance", [15, 3])
 def test_a_sample_hears_exactly_as_far_ahead_as_is_said(advance: int) -> None:
-    """1,023 samples at the beginning of each 64, and 63 less at its end. With less, codes see back before the context."""
+    """1,023 samples at the beginning of each 64, 63 less at its end. With less, codes see back beyond the context."""
     torch.manual_seed(0)
     own = VQVAEVC(replace(SMALL, overtone=replace(SMALL.overtone, advance=advance))).double()
     assert own.reach == (5629 if advance == 15 else 5629 + 550 - 189 - 64 * 4, 64 * advance)

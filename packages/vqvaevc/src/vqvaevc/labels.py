@@ -153,7 +153,7 @@ def split(wav: Tensor) -> Tensor:
 
 
 def joined(codes: Tensor) -> Tensor:
-    """Bytes (B, T, 2) -> waves (B, T) in [-1, 1), of which `split` makes the same bytes, and a 16-bit file the same wave.
+    """Bytes (B, T, 2) -> waves (B, T) in [-1, 1), of which `split` makes the same bytes, also out of a 16-bit file.
 
     The original says half a 16-bit step more, and 1 / 65,535 louder: files of it would not split as they were joined.
     """
