@@ -13,30 +13,26 @@ import numpy as np
 from vocoder_core.vq.speaker_probe import speaker_probe
 
 if TYPE_CHECKING:
+    from converters import Converter
     from vocoder_core.corpus import Corpus
-    from waveglow_vq import WaveGlowVQ
 
 PIECE = 4.0  # seconds whose codes are counted together
 SPEAKERS, RECORDINGS, SECONDS = 60, 6, 20  # those with most training speech; of each at most, of each of them at most
 
 
-def code_figures(model: WaveGlowVQ, corpus: Corpus) -> dict[str, str]:
+def code_figures(made: Converter, corpus: Corpus) -> dict[str, str]:
     """Codes and bits a second, their entropy, and the speaker probe."""
     import torch
 
-    from vocoder_core.mel import log_mel
-
-    quantizer = model.condition.quantizer
-    assert quantizer is not None, "it has converted"
     speakers = most_heard(corpus, SPEAKERS)
     counts, who, late = [], [], []
     for place, speaker in enumerate(speakers):
         own = [e for e in corpus.split("train") if e.speaker == speaker][:RECORDINGS]
+        seconds = SECONDS * corpus.config.sample_rate // corpus.config.hop_length * corpus.config.hop_length
         with torch.inference_mode():
-            wavs = [torch.from_numpy(corpus.wav(e)[: SECONDS * corpus.config.sample_rate])[None] for e in own]
-            codes = torch.cat([model.condition.encode(log_mel(w, model.config.mel), w)[0] for w in wavs])
-        for piece in codes.split(round(PIECE * model.condition.code_rate)):
-            counts.append(np.bincount(piece.numpy(), minlength=quantizer.size))
+            codes = torch.cat([made.codes(torch.from_numpy(corpus.wav(e)[:seconds])) for e in own])
+        for piece in codes.split(round(PIECE * made.code_rate)):
+            counts.append(np.bincount(piece.numpy(), minlength=made.size))
             who.append(place)
         pieces = who.count(place)
         late += [i >= (pieces + 1) // 2 for i in range(pieces)]
@@ -44,8 +40,9 @@ def code_figures(model: WaveGlowVQ, corpus: Corpus) -> dict[str, str]:
     entropy = -(share[share > 0] * np.log2(share[share > 0])).sum()
     accuracy = speaker_probe(np.array(counts, dtype=float), np.array(who), np.array(late))
     return {
-        "codes a second": f"{model.condition.code_rate:.3g}",
-        "bit/s (entropy)": f"{model.condition.bits:.0f} ({entropy * model.condition.code_rate:.0f})",
+        "codes a second": f"{made.code_rate:.3g}",
+        "bit/s (entropy)": f"{np.log2(made.size) * made.code_rate:.0f} ({entropy * made.code_rate:.0f})",
+        "pitch, bit/s": f"{made.side:.0f}" if made.side else "–",
         f"speaker probe ↓ (chance {1 / len(speakers):.3f})": f"{accuracy:.3f}",
     }
 

@@ -3,6 +3,7 @@
     python tools/score_conversion.py DATA OUT NAME=FOLDER [NAME=FOLDER ...] [--vocoder griffin-lim]
 
 Every held-out utterance (speakers that training never heard first) is said in the voices of several training speakers.
+A model is a checkpoint folder of any vocoder that converts (converters.py).
 OUT gets conversion.csv, a line a pair, and conversion.md, a column a model, beside the recording itself and a copy of
 its own mel by the same Griffin-Lim:
 
@@ -11,6 +12,7 @@ its own mel by the same Griffin-Lim:
     converted              the part of the pairs that are nearer to the target
     phone error            pocketsphinx' phones against those it hears in the recording: a copy of its mel has some, too
     F0 correlation         of log F0 (pYIN) with the recording's, frames voiced in both: intonation
+    F0 off target          semitones between the mean of log F0 and that of the target's training speech
     speaker probe          how often a linear classifier names the speaker from how often each code occurs in 4 s
 
 Needs what `make oracles` installs. Intervals: 95 %, bootstrap over pairs.
@@ -32,14 +34,13 @@ from score_voice import cut
 
 if TYPE_CHECKING:
     from vocoder_core.corpus import Corpus, Entry
-    from waveglow_vq import WaveGlowVQ
 
 Row = dict[str, Any]
 Say = Callable[[np.ndarray, str], np.ndarray]  # wave (T,), target -> wave
 LEAST_SECONDS, REFERENCES = 3.0, 4  # of a source; recordings of a target
 COLUMNS = {
     "target": "cosine to target ↑", "source": "cosine to source ↓", "converted": "converted ↑",
-    "phone_error": "phone error ↓", "f0_correlation": "F0 correlation ↑",
+    "phone_error": "phone error ↓", "f0_correlation": "F0 correlation ↑", "f0_off": "F0 off target (semitones) ↓",
 }  # fmt: skip
 
 
@@ -49,7 +50,7 @@ def main() -> None:
     parser.add_argument("data", type=Path, help="the prepared corpus")
     parser.add_argument("out", type=Path, help="folder for the tables")
     parser.add_argument("models", nargs="+", metavar="NAME=FOLDER", help="checkpoints with codes")
-    parser.add_argument("--vocoder", choices=("flow", "griffin-lim"), default="flow", help="who speaks (default flow)")
+    parser.add_argument("--vocoder", choices=("own", "griffin-lim"), default="own", help="who speaks (default own)")
     parser.add_argument("--sources", type=int, default=12, help="held-out utterances (default 12)")
     parser.add_argument("--targets", nargs="+", metavar="SPEAKER", help="default: the 8 with most training speech")
     parser.add_argument("--each", type=int, default=4, help="targets of each utterance, in turn (default 4)")
@@ -58,43 +59,26 @@ def main() -> None:
     parser.add_argument("--no-f0", action="store_true", help="leave out the F0 correlation, which is slow")
     arguments = parser.parse_args()
 
+    import torch
+
+    from converters import converter
     from vocoder_core.corpus import Corpus
     from vocoder_core.metrics import write_csv
-    from waveglow_vq import WaveGlowVQ
 
     corpus = Corpus.open(arguments.data)
     pairs = Pairs.chosen(corpus, arguments.sources, arguments.targets or most_heard(corpus, 8), arguments)
     rows, facts = reference_rows(pairs), {}
     for given in arguments.models:
         name, _, folder = given.partition("=")
-        model = WaveGlowVQ.from_pretrained(folder)
-        rows += pairs.rows(name, voice(model, arguments.vocoder))
-        facts[name] = code_figures(model, corpus)
+        made = converter(Path(folder))
+        with torch.inference_mode():
+            rows += pairs.rows(name, made.say if arguments.vocoder == "own" else made.griffin_lim)
+        facts[name] = code_figures(made, corpus)
     arguments.out.mkdir(parents=True, exist_ok=True)
     write_csv(arguments.out / "conversion.csv", rows)
     text = table(rows, facts)
     (arguments.out / "conversion.md").write_text(text, encoding="utf-8")
     print(text)
-
-
-def voice(model: WaveGlowVQ, vocoder: str) -> Say:
-    """How a model says a wave in the voice of a target: by its flow, or its decoded mel by Griffin-Lim."""
-    import torch
-
-    from vocoder_core.griffinlim import griffin_lim
-    from vocoder_core.mel import log_mel
-
-    @torch.inference_mode()
-    def say(wav: np.ndarray, target: str) -> np.ndarray:
-        given = torch.from_numpy(wav)[None]
-        if vocoder == "flow":
-            return np.asarray(model.convert(given[0], target, seed=0))
-        mel = log_mel(given, model.config.mel)
-        assert model.speakers is not None, "convert would have refused it"
-        spoken = model.condition.decode(model.condition.encode(mel, given), model.speakers.vector(target)[None])
-        return np.asarray(griffin_lim(spoken[0, :, : mel.shape[2]], model.config.mel))
-
-    return say
 
 
 @dataclass(frozen=True)
@@ -106,7 +90,7 @@ class Pairs:
     names: Sequence[str]  # of the utterances
     targets: Sequence[Sequence[str]]  # of each
     embeddings: dict[str, np.ndarray]  # of targets, unit length
-    f0: bool
+    pitches: dict[str, float]  # of targets, mean log F0; empty: left out
 
     @classmethod
     def chosen(cls, corpus: Corpus, count: int, targets: Sequence[str], arguments: argparse.Namespace) -> Pairs:
@@ -122,7 +106,8 @@ class Pairs:
             own.append([target for target in turn if target != entry.speaker][:each])
         embeddings = {target: speaker_embedding(corpus, target) for target in targets}
         waves = [cut(corpus, entry, arguments.seconds) for entry in entries]
-        return cls(corpus, waves, [entry.id for entry in entries], own, embeddings, not arguments.no_f0)
+        pitches = {} if arguments.no_f0 else {target: mean_pitch(corpus, target) for target in targets}
+        return cls(corpus, waves, [entry.id for entry in entries], own, embeddings, pitches)
 
     def rows(self, system: str, say: Say) -> list[Row]:
         """A row of scores for each pair."""
@@ -132,7 +117,7 @@ class Pairs:
         for name, wav, targets in tqdm(list(zip(self.names, self.waves, self.targets)), desc=system, disable=None):
             heard = Judged.of(wav, self)
             for target in targets:
-                scores = heard.scores(say(wav, target), self.embeddings[target], self)
+                scores = heard.scores(say(wav, target), target, self)
                 rows.append({"system": system, "utterance": name, "to": target, **scores})
         return rows
 
@@ -152,22 +137,24 @@ class Judged:
 
         if pairs.corpus.config.sample_rate != RATE:
             raise ValueError(f"the corpus has {pairs.corpus.config.sample_rate} Hz; expected {RATE}, what judges hear")
-        return judged(np.clip(wav, -1, 1).astype(np.float32).tobytes(), pairs.f0)
+        return judged(np.clip(wav, -1, 1).astype(np.float32).tobytes(), bool(pairs.pitches))
 
-    def scores(self, wav: np.ndarray, target: np.ndarray, pairs: Pairs) -> Row:
-        """Scores of a conversion (T,) of this wave, towards the target's embedding."""
+    def scores(self, wav: np.ndarray, target: str, pairs: Pairs) -> Row:
+        """Scores of a conversion (T,) of this wave, towards the target."""
         from vocoder_core.metrics.neural import edit_distance
 
         made = Judged.of(wav, pairs)
-        to_target, to_source = float(made.embedding @ target), float(made.embedding @ self.embedding)
+        to_target, to_source = float(made.embedding @ pairs.embeddings[target]), float(made.embedding @ self.embedding)
         frames = min(len(self.log_f0), len(made.log_f0))
         both = np.isfinite(self.log_f0[:frames] + made.log_f0[:frames])
         enough = both.sum() > 20 and made.log_f0[:frames][both].std() > 0 and self.log_f0[:frames][both].std() > 0
         pitch = np.corrcoef(self.log_f0[:frames][both], made.log_f0[:frames][both])[0, 1] if enough else float("nan")
+        own = made.log_f0[np.isfinite(made.log_f0)]
+        off = 12 / np.log(2) * abs(own.mean() - pairs.pitches[target]) if len(own) > 20 else float("nan")
         errors = edit_distance(self.phones, made.phones) / len(self.phones) if self.phones else float("nan")
         return {
             "target": to_target, "source": to_source, "converted": float(to_target > to_source),
-            "phone_error": errors, "f0_correlation": float(pitch),
+            "phone_error": errors, "f0_correlation": float(pitch), "f0_off": float(off),
         }  # fmt: skip
 
 
@@ -207,12 +194,25 @@ def in_turn(entries: Sequence[Entry], first: set[str]) -> list[Entry]:
     return [entries[i] for i in sorted(range(len(entries)), key=order.__getitem__)]
 
 
-def speaker_embedding(corpus: Corpus, speaker: str) -> np.ndarray:
-    """Unit mean of the embeddings of a speaker's longest training recordings."""
+def references(corpus: Corpus, speaker: str) -> list[np.ndarray]:
+    """A speaker's longest training recordings, 10 s of each."""
     own = sorted((e for e in corpus.split("train") if e.speaker == speaker), key=lambda e: -e.samples)[:REFERENCES]
     if not own:
         raise ValueError(f"{speaker!r} has no training speech in {corpus.folder}; expected a training speaker")
-    mean = np.mean([embedding(cut(corpus, entry, 10)) for entry in own], axis=0)
+    return [cut(corpus, entry, 10) for entry in own]
+
+
+def mean_pitch(corpus: Corpus, speaker: str) -> float:
+    """Mean log F0 of a speaker's longest training recordings."""
+    from vocoder_core.metrics.pitch import track
+
+    found = np.concatenate([np.log(track(wav, corpus.config.sample_rate)[0]) for wav in references(corpus, speaker)])
+    return float(np.nanmean(found))
+
+
+def speaker_embedding(corpus: Corpus, speaker: str) -> np.ndarray:
+    """Unit mean of the embeddings of a speaker's longest training recordings."""
+    mean = np.mean([embedding(wav) for wav in references(corpus, speaker)], axis=0)
     return np.asarray(mean / np.linalg.norm(mean))
 
 

@@ -76,13 +76,12 @@ class Codec(Frames):
     def forward(self, wav: Tensor, heard: Tensor, at: int, speaker: Tensor | None, seed: int | None) -> Conditioned:
         """See the base: of waves (B, T), whose codes are of the whole crop."""
         mel, pitch = log_mel(wav, self.mel), self.pitch(wav)
-        pitch = None if pitch is None else (smoothed(pitch[0]), pitch[1])
         made = self.decoded(mel, pitch, speaker, seed)
         if self.config.objective == "mel":
             return Conditioned(losses=made.losses, stats=made.stats)
         told = self.told(made.mel.detach(), pitch)
         return Conditioned(
-            frames=told.frames, hop=told.hop, filters=told.filters, gain=told.gain, lag=told.lag, losses=made.losses,
+            frames=told.frames, hop=told.hop, filters=told.filters, gain=told.gain, lag=told.lag, voicing=told.voicing, losses=made.losses,
             stats=made.stats,
         )  # fmt: skip
 
@@ -114,11 +113,12 @@ class Codec(Frames):
         return Decoded(made, losses, {**seen.stats, "mel_l1": error.detach().abs().mean()})
 
     def pitch(self, wav: Tensor) -> Pitch | None:
-        """The pitch track of waves (B, T) as its numbers have it: what a file keeps, and decoding hears."""
+        """The pitch track of waves (B, T) as decoding will hear it: by its numbers, smoothed."""
         seen = super().pitch(wav)
         if seen is None:
             return None
-        return lags(numbers(*seen, self.mel.sample_rate, self.range), self.mel.sample_rate, self.range)
+        lag, voicing = lags(numbers(*seen, self.mel.sample_rate, self.range), self.mel.sample_rate, self.range)
+        return smoothed(lag), voicing
 
     def side(self, pitch: Pitch | None) -> Tensor | None:
         """What the mel decoder is told of lags and voicing (B, F): (B, M + 2, F), all 0 where there is no voice."""
@@ -129,22 +129,30 @@ class Codec(Frames):
         told = torch.cat([self.combs[place], 4 * up[..., None] - 2, torch.ones_like(up)[..., None]], dim=-1)
         return (told * pitch[1][..., None]).transpose(1, 2)
 
-    def encode(self, mel: Tensor) -> Tensor:
-        """Codes (B, ceil(F / frames_per_code)) int64 of mels (B, M, F)."""
+    def encode(self, wav: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Codes (B, ceil(F / frames_per_code)) int64 of waves (B, F * hop_length), and pitch (B, F) in numbers."""
         assert self.quantizer is not None
-        return self.quantizer.encode(self.encoder(mel))
+        seen = super().pitch(wav)
+        pitch = None if seen is None else numbers(*seen, self.mel.sample_rate, self.range)
+        return self.quantizer.encode(self.encoder(log_mel(wav, self.mel))), pitch
 
     def decode(
-        self, codes: Tensor, speaker: Tensor | None, lag: Tensor | None, voicing: Tensor | None, frames: int
+        self, codes: Tensor, pitch: Tensor | None, speaker: Tensor | None, voice_of: Tensor | None = None
     ) -> Conditioned:
-        """What the decoder of speech is told of codes (B, N) and pitch (B, F), said by speakers (B, S); F = frames."""
-        assert self.quantizer is not None
-        pitch = None if lag is None or voicing is None else (smoothed(lag), voicing)
-        return self.told(self.decoder(self.quantizer.decode(codes), speaker, self.side(pitch))[:, :, :frames], pitch)
+        """What the decoder of speech is told of codes (B, N) and numbers of pitch (B, F), said by speakers (B, S).
 
-    def transposed(self, lag: Tensor, voicing: Tensor, speaker: Tensor) -> Tensor:
-        """Lags (B, F) in the range of the model's speakers (B,) int64: those of whom it knows none stay."""
-        return moved(lag, voicing, self.voices[speaker], self.mel.sample_rate, self.range)
+        voice_of (B, 2): rows of `voices` into whose range the pitch is moved; None: it stays. Without pitch, F is
+        N * frames_per_code.
+        """
+        assert self.quantizer is not None
+        told, frames = None, codes.shape[1] * self.config.frames_per_code
+        if pitch is not None:
+            frames = pitch.shape[1]
+            lag, voicing = lags(pitch, self.mel.sample_rate, self.range)
+            if voice_of is not None:
+                lag = moved(lag, voicing, voice_of, self.mel.sample_rate, self.range)
+            told = smoothed(lag), voicing
+        return self.told(self.decoder(self.quantizer.decode(codes), speaker, self.side(told))[:, :, :frames], told)
 
     @torch.no_grad()
     def learn_voices(self, corpus: Corpus, names: Sequence[str]) -> None:
