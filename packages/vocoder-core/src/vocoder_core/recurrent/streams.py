@@ -45,7 +45,7 @@ def side_by_side(row: Callable[[int], None], count: int) -> None:
         pool.shutdown(cancel_futures=True)  # after Ctrl-C: only the rows under way are waited for
 
 
-def compile_aloud(run: Callable[[], None]) -> None:
+def compile_aloud(run: Callable[[], object]) -> None:
     """Run what compiles a kernel, or loads what an earlier process compiled; say so where that takes long."""
     notice = threading.Timer(2.0, logger.warning, ["compiling the CPU kernel: some seconds, once"])
     notice.start()
