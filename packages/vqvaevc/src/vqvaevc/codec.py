@@ -174,12 +174,12 @@ def harmonics(mel: MelConfig, pitch: PitchConfig) -> Tensor:
     hertz = pitch.lowest_hz * (pitch.highest_hz / pitch.lowest_hz) ** np.linspace(0, 1, count)
     bins = np.arange(mel.n_fft // 2 + 1) * mel.sample_rate / mel.n_fft
     width = mel.sample_rate / mel.win_length
-    rows = []
+    bank, rows = filterbank(mel), []
     for f0 in hertz:
         away = (bins[:, None] - f0 * np.arange(1, int(mel.sample_rate / 2 / f0) + 1)) / width
         outside = np.where(np.abs(np.abs(away) - 1) < 1e-6, 1e-6, 1 - away**2)
         lobe = np.where(np.abs(away) < 2, np.sinc(away) / outside, 0.0)  # the main lobe of a Hann window
         power = np.square(np.where(np.abs(np.abs(away) - 1) < 1e-6, 0.5, lobe)).sum(1)
-        rows.append(np.log(filterbank(mel) @ np.sqrt(power) + 1e-3))
-    comb = torch.from_numpy(np.array(rows)).float()
+        rows.append(np.log(bank @ np.sqrt(power) + 1e-3))
+    comb = torch.tensor(np.array(rows), dtype=torch.float32)
     return comb - comb @ envelope(mel.n_mels)
