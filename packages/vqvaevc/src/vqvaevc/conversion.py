@@ -116,6 +116,8 @@ def copy(model: VQVAEVC, wav: Tensor, speaker: Who | None, how: Sampling) -> Ten
         return decode(model, encode(model, wav), speaker, how)
     batch = wav.to(next(model.parameters()))
     if isinstance(model.condition, Frames):
+        if speaker is not None:
+            model.who(speaker, batch)  # says that it has none
         return vocode(model, log_mel(batch, model.config.mel), model.condition.pitch(batch), how)
     made = model.condition(batch, batch, 0, None, None)
     who = model.who(speaker, batch) if model.config.overtone.speaker else None

@@ -49,6 +49,8 @@ def _infer(arguments: argparse.Namespace) -> None:
     model = VQVAEVC.from_pretrained(arguments.checkpoint, device=cli.device(arguments.device))
     told = sampling(arguments)
     if arguments.input.suffix in mel_file.SUFFIXES:
+        if arguments.speaker is not None:
+            raise ValueError(f"--speaker {arguments.speaker} with a mel, which says who speaks; expected a recording")
         inference.infer(arguments, model.config.mel, level(model), partial(model.synthesize, **told))
         return
     inference.rework_file(
