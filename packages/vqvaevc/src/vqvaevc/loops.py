@@ -160,7 +160,7 @@ class NumbaLoop:
             kernel.bytes_of(*self.rows[b], vectors, uniforms[b], self.sharpness, self.values[b], said)
             wav: np.ndarray = labels.joined(torch.from_numpy(said)).numpy()
             return wav
-        told = [self.array(x[b]) for x in (units.filters, units.gain, labels.periods(units.lag), units.voicing)]
+        told = [self.array(x[b]) for x in (units.filters, units.gain, units.periods(), units.voicing)]
         wav = np.concatenate([self.wav[b], np.zeros(count, np.float32)])
         codes = np.concatenate([self.codes[b], np.zeros(count, np.int64)])
         kernel.excitations_of(*self.rows[b], vectors, np.ascontiguousarray(uniforms[b, :, 0]), self.sharpness, *told,

@@ -26,6 +26,10 @@ class Units:
     lag: Tensor  # (B, K * UNIT / block): the pitch period in samples,
     voicing: Tensor  # (B, K * UNIT / block): and how voiced it is; ones where labels want none
 
+    def periods(self) -> Tensor:
+        """Lags as whole samples, none longer than what is remembered."""
+        return labels.periods(self.lag).clamp(max=MEMORY - WIDTHS[-1])
+
     def cut(self, first: int, last: int) -> Units:
         """Units first ... last - 1."""
         blocks = self.gain.shape[1] // max(1, self.vectors.shape[2])
@@ -100,7 +104,7 @@ class Excitations:
 
     def period_ago(self, block: int) -> tuple[Tensor, Tensor]:
         """Values (B, taps + widths) of the excitation one pitch period ago, and what it foretells (B,)."""
-        place = MEMORY + self.t - labels.periods(self.units.lag[:, block])[:, None] + self.around
+        place = MEMORY + self.t - self.units.periods()[:, block, None] + self.around
         codes = self.excitation.gather(1, place.clamp(min=0))
         middle = len(self.around) // 2
         taps = codes[:, [middle + tap for tap in TAPS]]

@@ -1,0 +1,55 @@
+"""The kernels' arithmetic against numpy, and what a sample costs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from vocoder_core import mulaw
+from vqvaevc.model import VQVAEVC, VQVAEVCConfig
+
+MILLION = 1e6
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(1, 1), (7, 5), (64, 33), (39, 512)])
+def test_four_products_at_once_are_numpys(rows: int, columns: int) -> None:
+    """Also of an odd number of rows."""
+    from vqvaevc.listening import four
+
+    rng = np.random.default_rng(0)
+    weight, bias, x = (rng.standard_normal(s).astype(np.float32) for s in ((rows, columns), rows, (4, columns)))
+    out = np.full(4 * rows, np.nan, np.float32)
+    four(weight, bias, x.reshape(-1), out)
+    np.testing.assert_allclose(out.reshape(4, rows), x.astype(np.float64) @ weight.T + bias, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("bits", [6, 8, 10])
+def test_mu_law_codes_are_the_cores(bits: int) -> None:
+    from vqvaevc.kernel import code_of
+
+    x = np.concatenate([np.linspace(-1.2, 1.2, 2001), np.geomspace(1e-8, 1, 500), [0.0, -0.0]]).astype(np.float32)
+    found = [code_of(float(value), 2 ** (bits - 1)) for value in x]
+    assert found == mulaw.encode(torch.from_numpy(x), bits).tolist()
+
+
+def test_a_sample_costs_six_million_products_where_the_original_needs_ten() -> None:
+    """Counted in the packed weights, each as often as its network steps."""
+    from vqvaevc.packed import Packed
+
+    packed = Packed(VQVAEVC(VQVAEVCConfig(speakers=("one", "two"))))
+    ears = sum(
+        (2 * first.size + second.size) / rate
+        for first, second, rate in zip(packed.convs[::2], packed.convs[1::2], (4, 16, 64))
+    )
+    uppers = [
+        (own.size + recurrent.size + spread.size, on.size)
+        for own, recurrent, spread, on in zip(*[iter(packed.uppers)] * 4)
+    ]
+    upper = sum((each + 4 * on) / rate for (each, on), rate in zip(uppers, (64, 16, 4)))
+    recurrent, _, _, linear, logits = (array.size for array in packed.mouth)
+    products = ears + upper + recurrent + linear + logits
+    assert products == pytest.approx(6.03 * MILLION, rel=0.002)
+    twice = 2 * (2688 * 624 + 2688 * 896)  # both bytes by a GRU of their own, speakers (109) as columns
+    original = twice + linear + logits + (2_985_000 / 4 + 2_985_000 / 16 + 2_396_000 / 64) + ears
+    assert original == pytest.approx(10.51 * MILLION, rel=0.02)
