@@ -1,4 +1,4 @@
-"""Training batches: crops around what is predicted, what the encoder hears of them, and all that is random by the step."""
+"""Training batches: crops around what is predicted, what the encoder hears of them, all that is random by the step."""
 
 from __future__ import annotations
 
@@ -76,12 +76,10 @@ def test_two_processes_share_the_batch_of_one(corpus: Corpus) -> None:
 
 
 def test_a_row_is_a_piece_of_a_recording_clean(corpus: Corpus) -> None:
-    """Noise, gain and shift are the encoder's alone: what is to be said, and what the decoder is told, is as recorded."""
+    """Noise, gain and shift are the encoder's alone: what is to be said, and what the decoder is told, is clean."""
     waves = [corpus.wav(entry) for entry in corpus.split("train")]
     for row in batches(corpus, 16)(7).wav.numpy():
-        found = [
-            (np.lib.stride_tricks.sliding_window_view(wav, len(row))[::HOP] == row).all(1).any() for wav in waves
-        ]
+        found = [(np.lib.stride_tricks.sliding_window_view(wav, len(row))[::HOP] == row).all(1).any() for wav in waves]
         assert sum(found) == 1
 
 
@@ -134,6 +132,17 @@ def test_short_utterances_are_repeated(corpus: Corpus) -> None:
     longest = max(entry.frames for entry in corpus.split("train"))
     wav = batches(corpus, 8, frames=2 * longest, disturbed=False)(1).wav.numpy()
     assert (wav.reshape(8, -1, HOP).std(2) > 0.1).mean() > 0.95
+
+
+def test_noise_on_the_past_is_laplacian_and_each_row_has_its_own(corpus: Corpus) -> None:
+    """A deviation uniform in 0 ... 0.5; of a Laplacian the fourth moment is 6 times the square of the second."""
+    assert batches(corpus)(1).noise is None
+    noise = batches(corpus, 256, past_noise=0.5)(1).noise
+    assert noise is not None and noise.shape == (256, 16 * HOP)
+    deviations = noise.std(1)
+    assert deviations.max() < 0.58 and deviations.min() < 0.02 and abs(deviations.mean() - 0.25) < 0.03
+    scaled = noise / deviations[:, None]
+    assert abs(scaled.pow(4).mean() - 6) < 0.4 and abs(scaled.mean()) < 0.01
 
 
 def test_gain_is_uniform_in_decibels(corpus: Corpus) -> None:

@@ -1,10 +1,11 @@
 """What is measured on held-out speech while vqvaevc trains: bits per sample, use of codes, whom they betray, copies.
 
-    seen_bits, unseen_bits        by the model, of speakers the training split has and has not; and its parts, _coarse ...
-    perplexity, active_codes      of the codes of all those clips; bits_per_second, their entropy
-    probe_accuracy                how often a linear probe on how often each code occurs names the speaker of a held-out
-                                  clip, beside probe_chance, one in the number of speakers
-    mr_stft, log_mel_mae, pesq    of a few copies, by the codes where the model has some, in run_dir/samples/STEP/
+- `seen_bits`, `unseen_bits`, their parts `_bits_coarse` and `_bits_fine`, of codecs `_mel_l1`: of speakers the training
+  split has and has not
+- `perplexity`, `active_codes` of the codes of all those clips, `bits_per_second`: their entropy
+- `probe_accuracy`: how often a linear probe on how often each code occurs names the speaker of a held-out clip, beside
+  `probe_chance`, one in the number of speakers
+- `mr_stft`, `log_mel_mae`, `pesq` of a few copies, by the codes where the model has some, in run_dir/samples/STEP/
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from .batches import GRID
 from .model import VQVAEVC
 
 SCORES = ("mr_stft", "log_mel_mae", "pesq")  # PESQ where it is installed
+FIGURES = ("loss", "bits", "bits_coarse", "bits_fine", "mel_l1")  # nats and bits a sample; of a codec, nats a band
 ROWS = 8  # clips a pass
 
 
@@ -59,7 +61,7 @@ class Check:
             return figures
 
         def copy(entry: Entry, wav: Tensor) -> Tensor:
-            return model.infer(wav, _known(model, entry.speaker), seed=0)
+            return model.infer(wav[None], spoken_by(model, [entry.speaker]), seed=0)[0]
 
         folder = run_dir / "samples" / f"{step:07d}"
         return figures | self.held_out.listen(model, folder, self.scores, copy=copy)
@@ -108,11 +110,10 @@ def usage(counts: np.ndarray, rate: float) -> dict[str, float]:
 
 
 @torch.inference_mode()
-def bits_of(model: VQVAEVC, wavs: Sequence[Tensor], speakers: Sequence[str] = ()) -> dict[str, float]:
+def bits_of(model: VQVAEVC, wavs: Sequence[Tensor], speakers: Sequence[str]) -> dict[str, float]:
     """What the model's loss says of waves (T,), mean over their samples from the first that it can be led up to.
 
-    speakers: a name for each, where the model has speakers; one whom it lacks is said as the mean of all. Waves that
-    are too short for it are left out; {} where all of them are.
+    speakers: a name for each. Waves that are too short for it are left out; {} where all of them are.
     """
     left, right = model.reach
     at = -(-left // GRID) * GRID
@@ -123,9 +124,15 @@ def bits_of(model: VQVAEVC, wavs: Sequence[Tensor], speakers: Sequence[str] = ()
         rows = [i for i, wav in enumerate(wavs) if len(wav) == length]
         for some in (rows[i : i + ROWS] for i in range(0, len(rows) if samples > 0 else 0, ROWS)):
             wav = torch.stack([wavs[i] for i in some])
-            who = [_known(model, speakers[i]) for i in some] if model.speakers is not None else None
-            made = model(wav, wav, at, samples, who)
+            made = model(wav, wav, at, samples, spoken_by(model, [speakers[i] for i in some]))
             for name, value in model.loss(made).items():
                 sums[name] = sums.get(name, 0.0) + float(value) * samples * len(some)
             total += samples * len(some)
-    return {name: value / total for name, value in sums.items() if name == "loss" or name.startswith("bits")}
+    return {name: sums[name] / total for name in FIGURES if name in sums}
+
+
+def spoken_by(model: VQVAEVC, names: Sequence[str]) -> Tensor | None:
+    """Vectors (B, S) of speakers, of one whom training never heard the mean of all; None of a model without any."""
+    if model.speakers is None:
+        return None
+    return torch.stack([model.speakers.vector(name) for name in names]).to(next(model.parameters()))

@@ -19,6 +19,8 @@ from vocoder_core import cli, training
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from vocoder_core.corpus import Corpus
+
     from .model import VQVAEVC, VQVAEVCConfig
 
 
@@ -31,12 +33,10 @@ def _train(arguments: argparse.Namespace) -> None:
     import torch
 
     from vocoder_core.corpus import Corpus
-    from vocoder_core.corpus.statistics import mel_statistics
     from vocoder_core.train import fit
 
     from .batches import Batches
     from .check import Check
-    from .condition import Frames
     from .settings import Settings
 
     settings = cli.settings(Settings, arguments, "vqvaevc")
@@ -57,8 +57,7 @@ def _train(arguments: argparse.Namespace) -> None:
     if not (arguments.run / "resume.pt").exists():
         if told:
             print(told)
-        elif isinstance(model.condition, Frames):
-            model.condition.set_statistics(*mel_statistics(corpus, settings.model.mel))
+        measure(model, corpus)
     last = fit(
         model.to(device), Loss(), batches, settings.train, arguments.run,
         after_step=after_step, validate=check, device=device,
@@ -70,11 +69,16 @@ def _train(arguments: argparse.Namespace) -> None:
 def initial(config: VQVAEVCConfig, init: Path | None) -> tuple[VQVAEVC, str]:
     """A new model, with the parts of --init that fit it as they are, and a line that says which.
 
-    Raises ValueError where the checkpoint reads another mel, or nothing of it fits.
+    Parts are the condition (encoder and codes), the context stack, the WaveRNN, and vectors of speakers whose names
+    agree; of a condition that does not fit, what it measured of its training speech. What the config's objective
+    leaves alone gets no gradient. Raises ValueError where the checkpoint reads another mel, or no part of it fits.
     """
+    from .condition import Frames
     from .model import VQVAEVC
 
     model = VQVAEVC(config)
+    for name in untrained(config):
+        getattr(model, name).requires_grad_(False)
     if init is None:
         return model, ""
     other = VQVAEVC.from_pretrained(init)
@@ -85,11 +89,39 @@ def initial(config: VQVAEVCConfig, init: Path | None) -> tuple[VQVAEVC, str]:
     if config.speakers != other.config.speakers:
         taken = [name for name in taken if name != "speakers"]
     if not taken:
-        raise ValueError(f"{init}: none of its parts fits the model of the settings; set model.overtone as it has it")
+        raise ValueError(f"{init}: none of its parts has the sizes that the settings say; set model as it has it")
     for name in taken:
         getattr(model, name).load_state_dict(theirs[name])
+    if isinstance(model.condition, Frames) and isinstance(other.condition, Frames):
+        model.condition.set_statistics(other.condition.mel_mean, other.condition.mel_std)
     new = [name for name, part in own.items() if part and name not in taken]
     return model, f"{init}: took its {', '.join(taken)}" + (f"; new: {', '.join(new)}" if new else "")
+
+
+def untrained(config: VQVAEVCConfig) -> list[str]:
+    """The parts that this objective leaves as they are: DDP would wait for their gradients."""
+    if config.encoder.source != "codec" or not config.speakers:
+        return []
+    silent = {
+        "speech": ["condition"] + ([] if config.overtone.speaker else ["speakers"]),
+        "mel": ["overtone", "wavernn"],
+        "both": [],
+    }
+    return silent[config.encoder.objective]
+
+
+def measure(model: VQVAEVC, corpus: Corpus) -> None:
+    """What a condition of mels has to know of its training speech and does not yet: statistics of bands, of voices."""
+    from vocoder_core.corpus.statistics import mel_statistics
+
+    from .codec import Codec
+    from .condition import Frames
+
+    condition = model.condition
+    if isinstance(condition, Frames) and (condition.mel_std == 1).all():
+        condition.set_statistics(*mel_statistics(corpus, model.config.mel))
+    if isinstance(condition, Codec) and model.config.labels.pitch and not condition.voices.any():
+        condition.learn_voices(corpus, model.config.speakers)
 
 
 def _parts(model: VQVAEVC) -> dict[str, dict[str, Tensor]]:
