@@ -81,7 +81,7 @@ def compare_generation(ours: RNNMS, theirs: Any, seconds: float, rounds: int, cp
     if theirs is not None:
         runs["univoc 0.2.1, generate()"] = univoc_generation(theirs, seconds)
     rates = timing.in_turn(runs, rounds, cpu_time)
-    print(bench.generation_table(rates, ours.sample_rate))
+    print(timing.samples_table(rates, ours.sample_rate))
     print_ratio(rates)
 
 
@@ -113,7 +113,7 @@ def compare_training(ours: RNNMS, theirs: Any, size: int, rounds: int, cpu_time:
         runs["univoc 0.2.1"] = univoc_training(theirs, size, settings)
     rates = timing.in_turn(runs, rounds, cpu_time)
     print(f"\nTraining step, {size} x 4800 samples, fp32\n")
-    print(bench.training_table(rates, samples))
+    print(timing.steps_table(rates, samples))
     print_ratio(rates)
 
 

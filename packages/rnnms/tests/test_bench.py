@@ -13,7 +13,7 @@ from vocoder_core import timing
 
 
 def test_table_shows_median_range_and_both_ways_to_state_speed() -> None:
-    table = bench.generation_table({"numba": [8000.0, 4000.0, 1000.0]}, 16000)
+    table = timing.samples_table({"numba": [8000.0, 4000.0, 1000.0]}, 16000)
     assert table.splitlines()[-1] == "| numba | 4,000 (1,000 - 8,000) | 0.25 | 4 |"
 
 

@@ -7,7 +7,6 @@ the median and the range. Generation is timed whole: latents, packing of the wei
 from __future__ import annotations
 
 import argparse
-import statistics
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -55,14 +54,14 @@ def _bench(arguments: argparse.Namespace) -> None:
     backends = arguments.backends or (["numba", "torch"] if device.type == "cpu" else ["torch"])
     runs = {f"{name}, batch {arguments.batch}": generation(model, name, arguments.batch, arguments.seconds)
             for name in backends}  # fmt: skip
-    print(generation_table(timing.in_turn(runs, arguments.rounds, arguments.cpu_time), model.sample_rate))
+    print(timing.samples_table(timing.in_turn(runs, arguments.rounds, arguments.cpu_time), model.sample_rate))
     if arguments.train:
         steps = {"fp32": training(model, settings, amp=False)}
         if device.type == "cuda":
             steps["bf16 autocast"] = training(model, settings, amp=True)
         size = settings.train.batch_size, settings.crop.frames * model.config.mel.hop_length
         print(f"\nTraining step (forward, backward, AdamW), {size[0]} x {size[1]} samples\n")
-        print(training_table(timing.in_turn(steps, arguments.rounds, arguments.cpu_time), size[0] * size[1]))
+        print(timing.steps_table(timing.in_turn(steps, arguments.rounds, arguments.cpu_time), size[0] * size[1]))
 
 
 def generation(model: RNNMS, backend: Backend, batch: int, seconds: float) -> timing.Run:
@@ -108,23 +107,6 @@ def training(model: RNNMS, settings: Settings, amp: bool) -> timing.Run:
 
     step()
     return step
-
-
-def generation_table(rates: dict[str, list[float]], sample_rate: int) -> str:
-    """Markdown; RTF = seconds of computing per second of audio."""
-    lines = ["| backend | samples/s, median (range) | x real time | RTF |", "|---|---:|---:|---:|"]
-    for name, values in rates.items():
-        speed = statistics.median(values) / sample_rate
-        lines.append(f"| {name} | {timing.spread(values)} | {speed:.3g} | {1 / speed:.3g} |")
-    return "\n".join(lines)
-
-
-def training_table(rates: dict[str, list[float]], samples: int) -> str:
-    """Markdown; `samples` per step."""
-    lines = ["| precision | steps/s | samples/s, median (range) |", "|---|---:|---:|"]
-    for name, values in rates.items():
-        lines.append(f"| {name} | {statistics.median(values) / samples:.3g} | {timing.spread(values)} |")
-    return "\n".join(lines)
 
 
 if __name__ == "__main__":

@@ -58,6 +58,23 @@ def training_table(rates: Mapping[Any, Sequence[float]], seconds: float, head: s
     return "\n".join(lines)
 
 
+def samples_table(rates: Mapping[str, Sequence[float]], sample_rate: int) -> str:
+    """Markdown; rates: backend -> samples made per second. RTF = seconds of computing per second of audio."""
+    lines = ["| backend | samples/s, median (range) | x real time | RTF |", "|---|---:|---:|---:|"]
+    for name, values in rates.items():
+        speed = statistics.median(values) / sample_rate
+        lines.append(f"| {name} | {spread(values)} | {speed:.3g} | {1 / speed:.3g} |")
+    return "\n".join(lines)
+
+
+def steps_table(rates: Mapping[str, Sequence[float]], samples: int) -> str:
+    """Markdown; rates: precision -> samples trained on per second; `samples` in a step."""
+    lines = ["| precision | steps/s | samples/s, median (range) |", "|---|---:|---:|"]
+    for name, values in rates.items():
+        lines.append(f"| {name} | {statistics.median(values) / samples:.3g} | {spread(values)} |")
+    return "\n".join(lines)
+
+
 def mel_of_noise(config: MelConfig, batch: int, frames: int) -> torch.Tensor:
     """The log-mel (B, M, F) of white noise: what a vocoder is timed on, as the content changes no speed."""
     import torch

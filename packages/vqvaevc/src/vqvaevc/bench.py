@@ -1,0 +1,135 @@
+"""vqvaevc-bench: how fast this machine speaks with vqvaevc, and with --train how fast it trains it.
+
+Every backend is run several times, in turn, so that whatever else the machine does meets all alike; the table gives
+the median and the range. Generation is timed whole, from codes (or from a mel and its pitch) on: what the decoder is
+told of them, the warm-up on silence, packing of the weights, samples.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vocoder_core import cli, timing
+
+if TYPE_CHECKING:
+    from .generate import Backend
+    from .model import VQVAEVC, VQVAEVCConfig
+    from .settings import Settings
+
+SPEAKERS = 109  # VCTK's, of a config that is to take its speakers from a corpus
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="vqvaevc-bench", description="Speed of generation (and of training).")
+    parser.add_argument("--checkpoint", type=Path, help="measure this folder's network instead of --config's")
+    parser.add_argument("--seconds", type=float, default=2.0, help="of computing in each run (default 2)")
+    parser.add_argument("--rounds", type=int, default=5, help="runs of each backend (default 5)")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads; a single stream uses one (default 1)")
+    parser.add_argument("--batch", type=int, default=1, help="utterances or targets side by side (default 1)")
+    parser.add_argument("--backends", nargs="+", choices=["torch", "numba"], help="default: all that fit the device")
+    parser.add_argument("--cpu-time", action="store_true", help="count the seconds of this process, on a busy machine")
+    parser.add_argument("--train", action="store_true", help="also measure training steps, at train.batch_size")
+    cli.add_settings_arguments(parser)
+    cli.add_device_argument(parser)
+    return cli.run(parser, _bench, argv)
+
+
+def _bench(arguments: argparse.Namespace) -> None:
+    import torch
+
+    from .model import VQVAEVC
+    from .settings import Settings
+
+    for name in ("seconds", "rounds", "threads", "batch"):
+        if not getattr(arguments, name) > 0:
+            raise ValueError(f"--{name} is {getattr(arguments, name)}; expected more than 0")
+    device = cli.device(arguments.device)
+    torch.set_num_threads(arguments.threads)
+    settings = cli.settings(Settings, arguments, "vqvaevc")
+    given = arguments.checkpoint
+    model = VQVAEVC.from_pretrained(given) if given else VQVAEVC(peopled(settings.model))
+    model = model.to(device).eval()
+    name = given or arguments.config
+    print(f"{name}: {timing.parameters(model):,} parameters, {timing.machine(device)}\n")
+    backends = arguments.backends or (["numba", "torch"] if device.type == "cpu" else ["torch"])
+    runs = {f"{name}, batch {arguments.batch}": generation(model, name, arguments.batch, arguments.seconds)
+            for name in backends}  # fmt: skip
+    print(timing.samples_table(timing.in_turn(runs, arguments.rounds, arguments.cpu_time), model.sample_rate))
+    if arguments.train:
+        steps = {name: training(model, settings, name == "bf16 autocast") for name in ("fp32", "bf16 autocast")}
+        size = settings.train.batch_size, settings.crop.samples
+        print(f"\nTraining step (forward, backward, AdamW), {size[0]} x {size[1]} samples\n")
+        print(timing.steps_table(timing.in_turn(steps, arguments.rounds, arguments.cpu_time), size[0] * size[1]))
+
+
+def peopled(config: VQVAEVCConfig) -> VQVAEVCConfig:
+    """The config with as many speakers as VCTK has, where it wants some and names none."""
+    if config.speakers or not config.hears_speakers:
+        return config
+    return replace(config, speakers=tuple(f"speaker {number}" for number in range(SPEAKERS)))
+
+
+def generation(model: VQVAEVC, backend: Backend, batch: int, seconds: float) -> timing.Run:
+    """A run that speaks for about that long; it returns its samples. Compiled and calibrated here, on little."""
+    import torch
+
+    from . import conversion
+    from .generate import Sampling
+
+    hop, device = model.config.mel.hop_length, next(model.parameters()).device
+    shortest = -(-8192 // hop)  # frames; codes are as slow as their encoder, and are made before the clock runs
+    how = Sampling(seed=0, backend=backend)
+
+    def prepared(frames: int) -> timing.Run:
+        noise = 0.1 * torch.randn(batch, frames * hop, generator=torch.Generator().manual_seed(0)).to(device)
+        if model.quantizer is None:
+            return lambda: conversion.copy(model, noise, None, how).cpu().numel()
+        codes = conversion.encode(model, noise)
+        who = [model.config.speakers[0]] * batch if model.config.speakers else None
+        return lambda: conversion.decode(model, codes, who, how).cpu().numel()
+
+    calibration = prepared(shortest)
+    calibration()
+    begin = time.perf_counter()
+    calibration()
+    return prepared(max(shortest, round(shortest * seconds / (time.perf_counter() - begin))))
+
+
+def training(model: VQVAEVC, settings: Settings, amp: bool) -> timing.Run:
+    """A run of one step as `vqvaevc-train` does it, on noise; it returns its samples. One is done here."""
+    import torch
+
+    from .batches import GRID, Batch
+    from .train import Loss, after_step
+
+    device, size, crop = next(model.parameters()).device, settings.train.batch_size, settings.crop
+    wav = 0.1 * torch.randn(size, crop.frames * model.config.mel.hop_length, device=device)
+    speaker = torch.zeros(size, dtype=torch.int64, device=device) if model.config.speakers else None
+    batch = Batch(wav, wav, -(-model.reach[0] // GRID) * GRID, crop.samples, 0, speaker)
+    optimizer = torch.optim.AdamW(model.parameters(), settings.train.lr)
+    loss = Loss()
+
+    def step() -> int:
+        model.train()
+        optimizer.zero_grad(set_to_none=True)
+        with torch.autocast(device.type, torch.bfloat16, enabled=amp):
+            value = loss(model, batch)["loss"]
+        value.backward()
+        optimizer.step()
+        after_step(model, 0)
+        value.item()  # on CUDA: waits for the step to end
+        model.eval()
+        return size * crop.samples
+
+    step()
+    return step
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
