@@ -10,6 +10,7 @@ import pytest
 import soundfile
 import torch
 
+from vocoder_core import griffinlim
 from vocoder_core.audio import save
 from vocoder_core.mel_presets import PRESETS
 from waveglow_vq import WaveGlowVQ, WaveGlowVQConfig, generate
@@ -52,9 +53,11 @@ def mels(batch: int, frames: int) -> torch.Tensor:
 @pytest.mark.parametrize("name", CONFIGS)
 def test_pieces_put_together_are_the_whole(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     model, mel, settle = vocoder(name), mels(2, 700), 0 if name == "public" else 3
-    monkeypatch.setattr(generate, "PIECE", 10**6)
+    for module in (generate, griffinlim):
+        monkeypatch.setattr(module, "PIECE", 10**6)
     whole = model.synthesize(mel, sigma=0.1, settle=settle, seed=[5, 6])
-    monkeypatch.setattr(generate, "PIECE", 1)
+    for module in (generate, griffinlim):
+        monkeypatch.setattr(module, "PIECE", 1)
     assert len(list(generate._pieces(model, whole.shape[1]))) > 2
     pieces = model.synthesize(mel, sigma=0.1, settle=settle, seed=[5, 6])
     assert whole.std() > 1e-3 and (whole.abs() < 1).float().mean() > 0.9, "silence or clipping would show nothing"

@@ -25,6 +25,7 @@ from .mel import MelConfig, filterbank, preemphasise
 
 MOMENTUM = 0.99
 LEAST = 1e-6  # added to a given spectrum, in which a bin of 0 would stay 0
+PIECE = 1536  # frames that `settled` works on at a time: 25 s at a hop of 256 and 16 kHz
 MEL_UPDATES = 30  # after them the mel of the found spectrum is within 0.1 % of the wanted one
 
 
@@ -55,6 +56,23 @@ def griffin_lim(
         wav = undo_preemphasis(wav, config.preemphasis)
     wav = wav.clamp(-1, 1)
     return wav if mel.dim() == 3 else wav[0]
+
+
+def settled(wav: torch.Tensor, mel: torch.Tensor, config: MelConfig, steps: int) -> torch.Tensor:
+    """Waves (B, T) brought to their mels (B, M, F): magnitudes by the mel, phases at first the wave's own.
+
+    Noise in a narrow band is louder here and softer there by chance; the mel knows how loud it was. steps 0: as it is.
+    """
+    if not steps:
+        return wav
+    context = (steps + 1) * -(-config.n_fft // config.hop_length)
+    piece, hop, made = max(PIECE, 4 * context), config.hop_length, torch.empty_like(wav)
+    for start in range(0, mel.shape[2], piece):
+        first, end = max(0, start - context), min(mel.shape[2], start + piece)
+        last = min(mel.shape[2], end + context)
+        part = griffin_lim(mel[:, :, first:last], config, steps - 1, start=wav[:, first * hop : last * hop])
+        made[:, start * hop : end * hop] = part[:, (start - first) * hop : (end - first) * hop]
+    return made
 
 
 def spectrum_of_mel(

@@ -18,8 +18,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from vocoder_core import seeds
-from vocoder_core.griffinlim import griffin_lim
-from vocoder_core.mel import MelConfig
+from vocoder_core.griffinlim import settled
 
 if TYPE_CHECKING:
     from .model import WaveGlowVQ
@@ -63,23 +62,6 @@ def generate(
         wav[:, part.start : part.end] = made[:, part.start - part.first : part.end - part.first]
     wav = model.voiced(wav, condition)  # by recursions over all samples, which keep their own pieces
     return settled(wav, condition, model.config.mel, how.settle).clamp(-1, 1)
-
-
-def settled(wav: Tensor, mel: Tensor, config: MelConfig, steps: int) -> Tensor:
-    """Waves (B, T) brought to their mels (B, M, F): magnitudes by the mel, phases at first the wave's own.
-
-    Noise in a narrow band is louder here and softer there by chance; the mel knows how loud it was. steps 0: as it is.
-    """
-    if not steps:
-        return wav
-    context = (steps + 1) * -(-config.n_fft // config.hop_length)
-    piece, hop, made = max(PIECE, 4 * context), config.hop_length, torch.empty_like(wav)
-    for start in range(0, mel.shape[2], piece):
-        first, end = max(0, start - context), min(mel.shape[2], start + piece)
-        last = min(mel.shape[2], end + context)
-        part = griffin_lim(mel[:, :, first:last], config, steps - 1, start=wav[:, first * hop : last * hop])
-        made[:, start * hop : end * hop] = part[:, (start - first) * hop : (end - first) * hop]
-    return made
 
 
 def latent(model: WaveGlowVQ, wav: Tensor, condition: Tensor, speaker: Tensor | None, progress: bool = False) -> Tensor:
