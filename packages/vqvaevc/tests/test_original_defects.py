@@ -201,6 +201,11 @@ def shifted_within_itself(self: TorchLoop, i: int, vector: Tensor) -> None:
     LOOK(self, i, vector)
 
 
+def silent_to_nobody(made: VQVAEVC, rows: int) -> Past:
+    with mock.patch.object(Past, "silence", SILENCE):
+        return Past.zeros(made, rows)
+
+
 def a_sample_earlier(self: WaveCodes, wav: Tensor, heard: Tensor, at: int, *rest: Any) -> condition.Conditioned:
     return HEARD(self, wav, heard, at - 1, *rest)
 
@@ -254,10 +259,20 @@ def reversed_list(self: VQVAEVC, speaker: Any, rows: Tensor) -> Tensor | None:
     return None if found is None else found.flip(0)
 
 
-LOOK, HEARD, CONDITIONER, DRAW, WHO = TorchLoop.look, WaveCodes.forward, model.conditioner, loops.draw, VQVAEVC.who
+SILENCE, LOOK, HEARD, CONDITIONER, DRAW, WHO = (
+    Past.silence,
+    TorchLoop.look,
+    WaveCodes.forward,
+    model.conditioner,
+    loops.draw,
+    VQVAEVC.who,
+)
 DEFECTS: dict[str, tuple[Promise, list[Patch]]] = {
     "1 copies": (generation_says_every_sample, [(TorchLoop, "look", shifted_within_itself)]),
-    "1 zeros": (generation_begins_where_training_stands_after_silence, [(Past, "silence", staticmethod(Past.zeros))]),
+    "1 zeros": (
+        generation_begins_where_training_stands_after_silence,
+        [(Past, "silence", staticmethod(silent_to_nobody))],
+    ),
     "1 a sample": (training_hears_the_codes_that_generation_hears, [(WaveCodes, "forward", a_sample_earlier)]),
     "2": (no_gpu_is_needed, [(model, "conditioner", on_the_gpu)]),
     "3": (speakers_are_told_apart_on_every_numpy, [(OneHot, "table", as_numpys_long)]),
