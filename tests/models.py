@@ -6,7 +6,7 @@ A new vocoder adds one entry. Sizes are so small that the whole suite takes seco
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -21,6 +21,10 @@ from specgrad.stft import StftConfig
 from vocoder_core.mel import MelConfig
 from vocoder_core.vocoder import Vocoder
 from vocoder_core.vq import QuantizerConfig
+from vqvaevc import VQVAEVC, VQVAEVCConfig
+from vqvaevc.condition import EncoderConfig
+from vqvaevc.labels import LabelConfig
+from vqvaevc.overtone import OvertoneConfig
 from waveglow_vq import WaveGlowVQ, WaveGlowVQConfig
 from waveglow_vq.condition import ConditionConfig
 from waveglow_vq.flow import FlowConfig
@@ -44,6 +48,7 @@ class Case:
     rounding: float = 0.0  # by which a row of a batch may differ from itself alone; none where samples are drawn
     start: Callable[[Any], None] = lambda model: None  # moves weights that begin at zero
     told: dict[str, Any] = field(default_factory=dict)  # what `synthesize` needs beside the mel
+    synthesize: Callable[..., Tensor] = lambda model, mel, **told: model.synthesize(mel, **told)  # or what hears a wave
 
 
 def rnnms_inputs(model: RNNMS, mel: Tensor, wav: Tensor) -> dict[str, Tensor]:
@@ -121,6 +126,66 @@ def waveglow_case(name: str, **config: Any) -> Case:
     )
 
 
+def wave_of(mel: Tensor, samples: int, hop: int) -> Tensor:
+    """A wave (B, samples) that a mel (B, M, F) decides: how high its tones are."""
+    pitch = 0.1 + 0.1 * mel.mean(1).sigmoid()
+    pitch = pitch[:, torch.arange(samples).div(hop, rounding_mode="floor") % mel.shape[2]]
+    return 0.3 * torch.sin(pitch.cumsum(1)) + 0.3 * torch.sin(3.7 * pitch.cumsum(1))
+
+
+def vqvaevc_inputs(model: VQVAEVC, mel: Tensor, wav: Tensor) -> dict[str, Tensor]:
+    """The wave between a past and a future, which is all that hears the mel; and who speaks, if that is asked."""
+    left, right = model.reach
+    past = torch.zeros(len(wav), -(-left // 64) * 64)
+    whole = torch.cat([past, wav, wave_of(mel, -(-right // 64) * 64, model.config.mel.hop_length)], dim=1)
+    who = {"speaker": torch.arange(len(wav)) % len(model.speakers.names)} if model.speakers else {}
+    return {"wav": whole, "heard": whole, **who}
+
+
+def vqvaevc_pass(model: VQVAEVC, inputs: dict[str, Tensor]) -> Any:
+    """The training pass of the samples between past and future."""
+    left, right = (-(-side // 64) * 64 for side in model.reach)
+    return model(**inputs, at=left, samples=inputs["wav"].shape[1] - left - right)
+
+
+def vqvaevc_says(model: VQVAEVC, mel: Tensor, **told: Any) -> Tensor:
+    """What a model of waves makes of the wave that a mel decides."""
+    batch, hop = model.checked(mel), model.config.mel.hop_length
+    return model.infer(wave_of(batch, batch.shape[2] * hop, hop), **told)
+
+
+def louder_inside(model: torch.nn.Module) -> None:
+    """Codes of an encoder as it is drawn are hardly moved by what it hears."""
+    for name, parameter in model.named_parameters():
+        if "encoder" in name and parameter.dim() > 1:
+            parameter.data *= 3
+
+
+def vqvaevc_case(name: str, source: str, **config: Any) -> Case:
+    """One of its sources of codes, or the mel itself."""
+    mel = replace(MEL, hop_length=64)
+    encoder = EncoderConfig(source=source, channels=16, frames_per_code=1, layers=1, fine_layers=1)
+    overtone = OvertoneConfig(conv=8, rnn=16, hidden=32, linear=16, speaker=source == "wave")
+    # of a computed mel a prediction differs in its last bit in a batch, and may turn one of the codes that are told
+    labels = {"wave": LabelConfig(), "codec": LabelConfig(kind="mulaw", embedding=8)}.get(
+        source, LabelConfig(kind="mulaw", order=8, pitch=True, embedding=8)
+    )
+    own = VQVAEVCConfig(mel=mel, encoder=encoder, overtone=overtone, labels=labels, **config)
+    hears = {"synthesize": vqvaevc_says} if source == "wave" else {}
+    return Case(
+        name=name,
+        vocoder=VQVAEVC,
+        config=own,
+        inputs=vqvaevc_inputs,
+        output=lambda model, inputs: torch.cat(vqvaevc_pass(model, inputs).logits, dim=2),
+        loss=lambda model, inputs, wav: model.loss(vqvaevc_pass(model, inputs))["loss"],
+        overfit=(60, 3e-2, 2.0),
+        start=louder_inside,
+        told={"backend": "torch"} | ({"speaker": own.speakers[0]} if source == "wave" else {}),
+        **hears,
+    )
+
+
 LAGS = PeriodicityConfig(envelopes=1, width=4, block=20)
 PLAIN = {"whiten": WhitenConfig(order=0), "periodicity": PeriodicityConfig(envelopes=0)}
 CASES = [
@@ -158,6 +223,21 @@ CASES = [
             speakers=("one", "other"),
         ),
         overfit=(60, 1e-3, 3.0),
+    ),
+    vqvaevc_case("vqvaevc", "mel"),
+    vqvaevc_case(
+        "vqvaevc, codec",
+        "codec",
+        quantizer=QuantizerConfig(kind="ema", size=16, dim=4, restart=0),
+        speakers=("one", "other"),
+        speaker="learned",
+        speaker_size=4,
+    ),
+    vqvaevc_case(
+        "vqvaevc, codes of the wave",
+        "wave",
+        quantizer=QuantizerConfig(kind="sphere", size=16, dim=4),
+        speakers=("one", "other"),
     ),
     waveglow_case("waveglow-vq"),
     waveglow_case(

@@ -118,6 +118,19 @@ def test_several_targets_are_one_batch_and_a_file_each(
     assert not np.array_equal(read("out.anna.wav"), read("voices/carlo.wav"))
 
 
+@torch.inference_mode()
+def test_a_voice_is_the_same_in_a_batch_and_alone(codec: Path, shared_audio: Path) -> None:
+    """The mel of each voice is decoded alone: its last bit would turn a sample, and with it all that follow."""
+    model = VQVAEVC.from_pretrained(codec)
+    wav = torch.from_numpy(audio.load(shared_audio / "slt" / "arctic_a0009.flac", 16_000)[0][8000:8768])
+    together = model.convert(wav, ["bruno", "anna", "bruno"], seed=4, backend="torch")
+    alone = model.convert(wav, "anna", seed=4, backend="torch")
+    assert together.shape == (3, 768) and alone.shape == (768,)
+    assert torch.equal(together[1], alone) and torch.equal(together[0], together[2])
+    codes = model.encode(torch.stack([wav, wav.flip(0)]))
+    assert torch.equal(codes.codes[0], model.encode(wav[None]).codes[0]) and len(codes.pitch) == 2
+
+
 def test_names_of_files_are_names_of_speakers(tmp_path: Path) -> None:
     """A speaker whose folder lay in another one has no file in a folder that is not there."""
     out = tmp_path / "out.v1.flac"

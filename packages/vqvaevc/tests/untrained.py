@@ -1,4 +1,4 @@
-"""Tiny models whose weights were drawn, not learned: what they say does not matter, how long and in whose voice does."""
+"""Tiny models whose weights were drawn, not learned: what they say does not matter, how long and in what voice does."""
 
 from __future__ import annotations
 

@@ -7,11 +7,14 @@ Several targets are the rows of one batch: the codes are made once, and so is ea
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any, cast
 
+import torch
 from torch import Tensor
 
+from vocoder_core.griffinlim import settled
 from vocoder_core.mel import log_mel
 from vocoder_core.speakers import Who, numbers
 
@@ -47,9 +50,10 @@ def encode(model: VQVAEVC, wav: Tensor) -> Codes:
         )
     batch = wav.to(next(model.parameters()))
     if isinstance(condition, WaveCodes):
-        return Codes(condition.encode(batch), wav.shape[1])
-    codes, pitch = condition.encode(batch)
-    return Codes(codes, wav.shape[1], pitch)
+        return Codes(torch.cat([condition.encode(row) for row in batch.split(1)]), wav.shape[1])
+    rows = [condition.encode(row) for row in batch.split(1)]
+    pitch = [each for _, each in rows if each is not None]
+    return Codes(torch.cat([codes for codes, _ in rows]), wav.shape[1], torch.cat(pitch) if pitch else None)
 
 
 def decode(model: VQVAEVC, codes: Codes, speaker: Who | None, how: Sampling) -> Tensor:
@@ -62,7 +66,7 @@ def decode(model: VQVAEVC, codes: Codes, speaker: Who | None, how: Sampling) -> 
     codes = Codes(codes.codes.to(where), codes.samples, pitch)
     who = model.who(speaker, codes.codes)
     made = described(model, codes, who, voices(model, speaker, len(codes.codes)))
-    return generate(model, made, codes.samples, who if model.config.overtone.speaker else None, how)
+    return spoken(model, made, codes.samples, who if model.config.overtone.speaker else None, how)
 
 
 def convert(model: VQVAEVC, wav: Tensor, target: Who, how: Sampling) -> Tensor:
@@ -90,7 +94,23 @@ def described(model: VQVAEVC, codes: Codes, who: Tensor | None, voice_of: Tensor
     condition = _coded(model)
     if isinstance(condition, WaveCodes):
         return condition.decode(codes.codes)
-    return condition.decode(codes.codes, codes.pitch, who, voice_of)
+
+    def made(row: slice) -> Conditioned:
+        pitch, speaker, voice = (None if each is None else each[row] for each in (codes.pitch, who, voice_of))
+        return condition.decode(codes.codes[row], pitch, speaker, voice)
+
+    return row_by_row(made, len(codes.codes))
+
+
+def row_by_row(made: Callable[[slice], Conditioned], rows: int) -> Conditioned:
+    """What `made` of each row alone: in a batch sums round otherwise, and a bit turns a sample and all after it."""
+    alone = [made(slice(row, row + 1)) for row in range(rows)]
+    together: dict[str, Any] = {
+        field.name: torch.cat([getattr(one, field.name) for one in alone])
+        for field in fields(Conditioned)
+        if isinstance(getattr(alone[0], field.name), Tensor)
+    }
+    return replace(alone[0], **together)
 
 
 def vocode(model: VQVAEVC, mel: Tensor, pitch: tuple[Tensor, Tensor] | None, how: Sampling) -> Tensor:
@@ -98,13 +118,17 @@ def vocode(model: VQVAEVC, mel: Tensor, pitch: tuple[Tensor, Tensor] | None, how
     condition = model.condition
     if not isinstance(condition, Frames):
         raise ValueError(f"this model hears no mel: encoder.source is {model.config.encoder.source}")
-    if pitch is None and model.config.labels.pitch:
-        pitch = condition.pitch_of_mel(mel)
-    made = condition.told(mel, pitch)
-    who = None
     if model.config.overtone.speaker and model.speaker_size:
         raise ValueError("this model's decoder wants to know who speaks, which a mel does not say in its terms")
-    return generate(model, made, mel.shape[2] * model.config.mel.hop_length, who, how)
+
+    def made(row: slice) -> Conditioned:
+        track = (pitch[0][row], pitch[1][row]) if pitch is not None else None
+        if track is None and model.config.labels.pitch:
+            track = condition.pitch_of_mel(mel[row])
+        return condition.told(mel[row], track)
+
+    samples = mel.shape[2] * model.config.mel.hop_length
+    return spoken(model, row_by_row(made, len(mel)), samples, None, how)
 
 
 def copy(model: VQVAEVC, wav: Tensor, speaker: Who | None, how: Sampling) -> Tensor:
@@ -118,10 +142,24 @@ def copy(model: VQVAEVC, wav: Tensor, speaker: Who | None, how: Sampling) -> Ten
     if isinstance(model.condition, Frames):
         if speaker is not None:
             model.who(speaker, batch)  # says that it has none
-        return vocode(model, log_mel(batch, model.config.mel), model.condition.pitch(batch), how)
+        mel = torch.cat([log_mel(row, model.config.mel) for row in batch.split(1)])
+        tracks = [track for row in batch.split(1) if (track := model.condition.pitch(row)) is not None]
+        pitch = (torch.cat([lag for lag, _ in tracks]), torch.cat([v for _, v in tracks])) if tracks else None
+        return vocode(model, mel, pitch, how)
     made = model.condition(batch, batch, 0, None, None)
     who = model.who(speaker, batch) if model.config.overtone.speaker else None
-    return generate(model, made, wav.shape[1], who, how)
+    return spoken(model, made, wav.shape[1], who, how)
+
+
+def spoken(model: VQVAEVC, made: Conditioned, samples: int, who: Tensor | None, how: Sampling) -> Tensor:
+    """Waves (B, samples), settled on the mel that they were made by as far as `how` says."""
+    if how.settle and made.mel is None:
+        raise ValueError(f"settle is {how.settle}; this model's decoder hears no mel to settle on, expected 0")
+    wav = generate(model, made, samples, who, how)
+    if not how.settle or made.mel is None:
+        return wav
+    rows = (settled(row[None], mel[None], model.config.mel, how.settle) for row, mel in zip(wav, made.mel))
+    return torch.cat(list(rows)).clamp(-1, 1) if len(wav) else wav
 
 
 def _coded(model: VQVAEVC) -> WaveCodes | Codec:
