@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+import types
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,17 +39,29 @@ def project(checkout: Path) -> Iterator[Theirs]:
     """A checkout's modules on the CPU, silent, and with copies between overlapping memory made whole: all changes."""
     names = ("models.vqvae", "models.nocond", "models.wavernn1", "layers.overtone", "layers.wavernn",
              "layers.vector_quant", "layers.downsampling_encoder", "utils.nn", "utils.dsp")  # fmt: skip
-    stay: Callable[..., Any] = lambda self, *_, **__: self  # noqa: E731
-    copy, mel = torch.Tensor.copy_, importlib.import_module("librosa").filters.mel
+    mel = importlib.import_module("librosa").filters.mel
+    packages = {name: types.ModuleType(name) for name in ("models", "layers", "utils")}  # whoever else has such names
+    for name, package in packages.items():
+        package.__path__ = [str(checkout / name)]
     with (
+        mock.patch.dict(sys.modules, packages),
         mock.patch.object(sys, "path", [str(checkout), *sys.path]),
-        mock.patch("torch.Tensor.cuda", stay),
-        mock.patch("torch.nn.Module.cuda", stay),
-        mock.patch("torch.Tensor.copy_", lambda self, source, *rest: copy(self, source.clone(), *rest)),
+        on_a_cpu(),
         mock.patch("librosa.filters.mel", lambda sr, n_fft, **more: mel(sr=sr, n_fft=n_fft, **more)),
     ):
         logger = importlib.import_module("utils.logger")
         with mock.patch.object(logger, "log"), mock.patch.object(logger, "status"), mock.patch("builtins.print"):
             yield Theirs(*[importlib.import_module(name) for name in names])
-    for name in [name for name in sys.modules if name.split(".")[0] in ("models", "layers", "utils")]:
-        del sys.modules[name]
+
+
+@contextmanager
+def on_a_cpu() -> Iterator[None]:
+    """While entered, what asks for a GPU gets the CPU, and copies between overlapping memory are made whole."""
+    stay: Callable[..., Any] = lambda self, *_, **__: self  # noqa: E731
+    copy = torch.Tensor.copy_
+    with (
+        mock.patch("torch.Tensor.cuda", stay),
+        mock.patch("torch.nn.Module.cuda", stay),
+        mock.patch("torch.Tensor.copy_", lambda self, source, *rest: copy(self, source.clone(), *rest)),
+    ):
+        yield

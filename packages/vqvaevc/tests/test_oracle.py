@@ -23,13 +23,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vocoder_core.mel import log_mel
+from vocoder_core.mel_presets import PRESETS
 from vqvaevc import VQVAEVC, VQVAEVCConfig, labels
 from vqvaevc.condition import Conditioned
 from vqvaevc.generate import of_units
 from vqvaevc.import_checkpoint import derive_config, renamed
 from vqvaevc.labels import LabelConfig, Told
 from vqvaevc.loops import NumbaLoop, TorchLoop
-from vqvaevc.model import ORIGINAL_MEL
 from vqvaevc.warmup import Past, warmed
 from vqvaevc.wavernn import WaveRNN
 
@@ -127,7 +127,9 @@ def test_penalties_and_entropy_are_the_originals(arrays: Arrays) -> None:
     seen = model.quantizer(found)
     vq_pen, encoder_pen = arrays["penalties"].reshape(2, -1).mean(1)
     assert float(seen.losses["codebook"].detach()) == pytest.approx(vq_pen, rel=1e-5)
-    assert float(seen.losses["commitment"] + seen.losses["norm"]) == pytest.approx(0.01 * encoder_pen, rel=1e-5)
+    assert float((seen.losses["commitment"] + seen.losses["norm"]).detach()) == pytest.approx(
+        0.01 * encoder_pen, rel=1e-5
+    )
     assert math.log(float(seen.stats["perplexity"])) == pytest.approx(float(arrays["entropy"]), abs=1e-5)
 
 
@@ -273,10 +275,10 @@ def test_their_mel_vocoder_is_our_wavernn_behind_their_upsampling(arrays: Arrays
 
 
 def test_the_mel_is_the_originals(arrays: Arrays) -> None:
-    ours = log_mel(torch.from_numpy(arrays["front_wav"] / np.float32(32768)), ORIGINAL_MEL)
+    ours = log_mel(torch.from_numpy(arrays["front_wav"] / np.float32(32768)), PRESETS["overtone22"])
     theirs = arrays["front_mel"]
     assert theirs.shape[1] == ours.shape[1] + 1, "they keep the frame behind the end"
-    close(ours[:, 16:-16], theirs[:, 16:-17], 1e-5)  # librosa pads by zeros since 0.10, by reflection before
+    close(ours[:, 16:-16], theirs[:, 16:-17], 2e-5)  # librosa pads by zeros since 0.10, by reflection before
 
 
 # ---- live
