@@ -112,6 +112,7 @@ class Payload:
         return self.call
 
 
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol 4")
 @pytest.mark.parametrize("wrapping", ["zip", "legacy", "pickle"])
 def test_a_hostile_pickle_is_refused_with_a_sentence_and_nothing_runs(
     wrapping: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
