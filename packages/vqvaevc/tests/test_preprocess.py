@@ -18,10 +18,11 @@ from vocoder_core import config as configs
 from vocoder_core.corpus import Corpus
 from vocoder_core.mel_presets import PRESETS
 from vqvaevc import VQVAEVC, VQVAEVCConfig
+from vqvaevc.model import ORIGINAL_MEL
 from vqvaevc.preprocess import main
 from vqvaevc.settings import Settings
 
-OVERTONE = PRESETS["overtone22"]
+OVERTONE = ORIGINAL_MEL
 FRONT_ENDS = {
     "default": OVERTONE, "nocond": OVERTONE, "mel": OVERTONE, "small": PRESETS["asr16"], "tiny": PRESETS["asr16"],
 }  # fmt: skip

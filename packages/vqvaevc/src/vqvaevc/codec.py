@@ -11,7 +11,7 @@ said, by its deviation, times the target's deviation plus the target's mean, bot
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -80,10 +80,7 @@ class Codec(Frames):
         if self.config.objective == "mel":
             return Conditioned(losses=made.losses, stats=made.stats)
         told = self.told(made.mel.detach(), pitch)
-        return Conditioned(
-            frames=told.frames, hop=told.hop, filters=told.filters, gain=told.gain, lag=told.lag, voicing=told.voicing, losses=made.losses,
-            stats=made.stats,
-        )  # fmt: skip
+        return replace(told, losses=made.losses, stats=made.stats)
 
     def decoded(self, mel: Tensor, pitch: Pitch | None, speaker: Tensor | None, seed: int | None) -> Decoded:
         """Mels (B, M, F) and pitch as codes and back: a training pass, whose randomness is the seed's; None: none."""

@@ -69,9 +69,11 @@ class Conditioned:
     units_: Tensor | None = None  # (B, D, N) from the first unit that the context stack reads
     frames: Tensor | None = None  # (B, D, F) from sample 0 of the wave
     hop: int = UNIT
+    mel: Tensor | None = None  # (B, M, F): the frames' mel as it is,
     filters: Tensor | None = None  # (B, blocks, p + 1): predictors by the mel,
     gain: Tensor | None = None  # (B, blocks): gains of their errors,
-    lag: Tensor | None = None  # (B, blocks): and the pitch period in samples
+    lag: Tensor | None = None  # (B, blocks): the pitch period in samples,
+    voicing: Tensor | None = None  # (B, blocks): and how voiced it is, 0 to 1
     losses: dict[str, Tensor] = field(default_factory=dict)
     stats: dict[str, Tensor] = field(default_factory=dict)
 
@@ -130,8 +132,8 @@ class WaveCodes(Condition):
         before = self.timing.left - self.timing.encoder_start
         after = (count - 1) * self.timing.hop + self.timing.field - before - wav.shape[1]
         silent = wav.new_zeros(len(wav), 1)
-        whole = torch.cat([silent.expand(-1, before), centred(wav), silent.expand(-1, max(0, after))], dim=1)
-        return self.codes.encode(self.encoder(whole[:, : before + wav.shape[1] + after]))
+        whole = torch.cat([silent.expand(-1, before), wav, silent.expand(-1, max(0, after))], dim=1)
+        return self.codes.encode(self.encoder(centred(whole[:, : before + wav.shape[1] + after])))
 
     def decode(self, codes: Tensor) -> Conditioned:
         """What the decoder is told of codes (B, N)."""
@@ -177,16 +179,17 @@ class Frames(Condition):
     def told(self, mel: Tensor, pitch: Pitch | None) -> Conditioned:
         """What the decoder is told by mels (B, M, F) and pitch (B, F)."""
         frames = (mel - self.mel_mean[:, None]) / self.mel_std[:, None]
-        lag = filters = gain = None
+        lag = voicing = filters = gain = None
         per_frame = self.mel.hop_length // self.labels.block
         if pitch is not None:
             height = (pitch[0].log() - LAG_MIDDLE) / LAG_SPREAD
             frames = torch.cat([frames, torch.stack([height, pitch[1]], dim=1).to(frames)], dim=1)
-            lag = pitch[0].repeat_interleave(per_frame, 1)
+            lag, voicing = (each.repeat_interleave(per_frame, 1) for each in pitch)
         if self.predictor is not None:
             with torch.autocast(mel.device.type, enabled=False):
                 filters, gain = self.predictor(mel.float())
-        return Conditioned(frames=frames, hop=self.mel.hop_length, filters=filters, gain=gain, lag=lag)
+        hop = self.mel.hop_length
+        return Conditioned(frames=frames, hop=hop, mel=mel, filters=filters, gain=gain, lag=lag, voicing=voicing)
 
 
 def centred(wav: Tensor) -> Tensor:

@@ -71,6 +71,7 @@ def convert(
     *,
     seed: int | None = None,
     temperature: float = 1.0,
+    settle: int | None = None,
     backend: Backend = "auto",
     progress: bool = False,
 ) -> list[np.ndarray]:
@@ -80,7 +81,7 @@ def convert(
     """
     own, gain = inference.prepare(wav, sample_rate, model.config.mel, level(model))
     made = model.convert(
-        own, list(targets), temperature=temperature, seed=seed, backend=backend, progress=progress
+        own, list(targets), temperature=temperature, settle=settle, seed=seed, backend=backend, progress=progress
     )  # fmt: skip
     return [inference.restore(row, gain, model.sample_rate, sample_rate, len(wav)) for row in made]
 

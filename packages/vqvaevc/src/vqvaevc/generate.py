@@ -33,9 +33,14 @@ class Sampling:
     """How samples are drawn."""
 
     temperature: float = 1.0  # 0: the likeliest class every time
+    settle: int = 0  # steps of Griffin-Lim that bring the wave to the mel it was made by
     seed: int | Sequence[int] | None = None  # one for all rows, one for each, or None: any
     backend: Backend = "auto"  # "torch", "numba" (CPU), or numba on a CPU that has it
     progress: bool = False
+
+    def __post_init__(self) -> None:
+        if self.settle < 0:
+            raise ValueError(f"settle is {self.settle}; expected 0 or more steps")
 
 
 @torch.inference_mode()

@@ -31,14 +31,19 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def add_sampling_arguments(parser: argparse.ArgumentParser) -> None:
-    """--temperature and --backend: of every command that draws a wave."""
+    """--temperature, --settle and --backend: of every command that draws a wave."""
     parser.add_argument("--temperature", type=float, default=1.0, help="below 1: calmer, towards 0: buzzy (default 1)")
+    parser.add_argument(
+        "--settle", type=int, metavar="STEPS", help="Griffin-Lim from its phases, 0: none (default: the model's own)"
+    )
     parser.add_argument("--backend", choices=["auto", "torch", "numba"], default="auto", help="what draws the samples")
 
 
 def sampling(arguments: argparse.Namespace) -> dict[str, Any]:
     """What these options and --seed tell the model; on a terminal it shows its progress."""
-    return {name: getattr(arguments, name) for name in ("seed", "temperature", "backend")} | {"progress": True}
+    return {name: getattr(arguments, name) for name in ("seed", "temperature", "settle", "backend")} | {
+        "progress": True
+    }
 
 
 def _infer(arguments: argparse.Namespace) -> None:
@@ -66,13 +71,15 @@ def copy(
     speaker: Who | None = None,
     seed: int | None = None,
     temperature: float = 1.0,
+    settle: int | None = None,
     backend: Backend = "auto",
 ) -> np.ndarray:
     """A mono recording (T,) through the model's codes and back; (T,) at the same rate and level, without delay.
 
     Raises ValueError for an empty recording, and as `VQVAEVC.infer` does.
     """
-    work = partial(model.infer, speaker=speaker, seed=seed, temperature=temperature, backend=backend)
+    told: dict[str, Any] = {"seed": seed, "temperature": temperature, "settle": settle, "backend": backend}
+    work = partial(model.infer, speaker=speaker, **told)
     return inference.rework(wav, sample_rate, model.config.mel, level(model), work)
 
 

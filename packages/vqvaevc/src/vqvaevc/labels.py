@@ -7,7 +7,7 @@ dual    16 bits as a coarse and a fine byte (Kalchbrenner et al. 2018, arXiv 180
 mulaw   one mu-law byte of the excitation (LPCNet, Valin & Skoglund 2019, arXiv 1810.11846), for small networks: what a
         linear prediction p by the mel foresees is taken away, the mel's gain g is divided out,
 
-            e[u] = (x[u] - p[u]) / g     told: e[u-1], x[u-1], p[u], and e one pitch period ago   said: e[u]
+            e[u] = (x[u] - p[u]) / g     told: e[u-1], x[u-1], p[u], and what e was one pitch period ago; said: e[u]
 
         so that a network which knows nothing yet whispers what the mel says.
 """
@@ -24,7 +24,11 @@ from torch import Tensor
 
 from vocoder_core import mulaw
 
-TAPS = (-1, 0, 1)  # of the pitch period: e[u - lag + tap]
+TAPS = (-2, -1, 0, 1, 2)  # of the pitch period: e[u - lag + tap],
+WEIGHTS = (0.1, 0.2, 0.4, 0.2, 0.1)  # with which they foretell e[u], as far as it is voiced,
+WIDTHS = (5, 17)  # and the samples around it of which the power is told, as LOUD log(1 + power / QUIET)
+QUIET, LOUD = 0.01, 0.15
+LEAST_LAG = WIDTHS[-1] // 2 + 1  # so that all of these are known
 
 
 @dataclass(frozen=True)
@@ -63,13 +67,13 @@ class LabelConfig:
 
     @property
     def codes_told(self) -> int:
-        """How many codes are told of each sample: of e, x and p."""
-        return 0 if self.kind == "dual" else 3 if self.order else 1
+        """How many codes are told of each sample: of e, x, p, and what the pitch foretells."""
+        return 0 if self.kind == "dual" else 1 + 2 * bool(self.order) + self.pitch
 
     @property
     def values_told(self) -> int:
         """How many values are told of each sample."""
-        return 2 if self.kind == "dual" else len(TAPS) * self.pitch
+        return 2 if self.kind == "dual" else (len(TAPS) + len(WIDTHS)) * self.pitch
 
 
 @dataclass(frozen=True)
@@ -103,9 +107,9 @@ def dual(wav: Tensor, noise: Tensor | None = None) -> Told:
 
 def excited(
     wav: Tensor, config: LabelConfig, filters: Tensor | None, gain: Tensor | None, lag: Tensor | None,
-    noise: Tensor | None = None,
+    voicing: Tensor | None, noise: Tensor | None = None,
 ) -> Told:  # fmt: skip
-    """Of waves (B, T), their predictors A (B, T / block, p + 1) and gains (B, T / block), and lags (B, T / block).
+    """Of waves (B, T), their predictors A (B, T / block, p + 1) and gains (B, T / block), lags and voicing (the same).
 
     noise (B, T), in gains: disturbs what is told, not what has to be said.
     """
@@ -127,23 +131,49 @@ def excited(
     loud = companded(codes[..., :2], config)
     values = wav.new_zeros(*wav.shape, 0)
     if config.pitch:
-        assert lag is not None, "labels with pitch come with lags"
-        values = period_ago(companded(e, config), lag.repeat_interleave(config.block, 1))
+        assert lag is not None and voicing is not None, "labels with pitch come with it"
+        place = periods(lag).repeat_interleave(config.block, 1)
+        taps, powers = period_ago(expanded(e, config), place)
+        foretold = foretells(taps, voicing.repeat_interleave(config.block, 1))
+        codes = torch.cat([codes, mulaw.encode(foretold / config.span, config.bits)[..., None]], dim=2)
+        values = torch.cat([period_ago(companded(e, config), place)[0], powers], dim=2)
     return Told(loud.transpose(1, 2), values, codes, None, target[..., None])
 
 
 def predictions(wav: Tensor, filters: Tensor, block: int) -> Tensor:
     """p[u] = - a_1 x[u-1] - ... - a_p x[u-p] (B, T) of waves (B, T), T = blocks * block."""
     order = filters.shape[2] - 1
-    past = F.pad(wav, (order, 0))[:, :-1].unfold(1, order, 1)  # (B, T, p), the latest last
-    return -(past.unflatten(1, (-1, block)) @ filters[..., 1:].flip(-1)[..., None])[..., 0].flatten(1)
+    past = F.pad(wav, (order, 0))[:, :-1].unfold(1, order, 1).unflatten(1, (-1, block))  # (B, blocks, block, p)
+    # no matrix product: it rounds otherwise in a batch, and a code next to a boundary would turn; it is slower, too
+    return -(past * filters[..., None, 1:].flip(-1)).sum(-1).flatten(1)
 
 
-def period_ago(e: Tensor, lag: Tensor) -> Tensor:
-    """e[u - lag + tap] (B, T, taps) of e (B, T) and lags (B, T); 0 before the first."""
-    place = torch.arange(e.shape[1], device=e.device) - lag.round().long()
-    taps = [place + tap for tap in TAPS]
-    return torch.stack([e.gather(1, at.clamp(min=0)) * (at >= 0) for at in taps], dim=2)
+def periods(lag: Tensor) -> Tensor:
+    """Lags as whole samples."""
+    return lag.round().long().clamp(min=LEAST_LAG)
+
+
+def period_ago(e: Tensor, period: Tensor) -> tuple[Tensor, Tensor]:
+    """e[u - period + tap] (B, T, taps) of e (B, T), 0 before the first, and its power there (B, T, widths)."""
+    reach = WIDTHS[-1] // 2
+    square = F.pad(e.square(), (reach, reach))[:, None]
+    places = torch.arange(e.shape[1], device=e.device) - period
+    taps = [e.gather(1, at.clamp(min=0)) * (at >= 0) for at in (places + tap for tap in TAPS)]
+    powers = []
+    for width in WIDTHS:
+        around = F.avg_pool1d(square[..., reach - width // 2 : square.shape[2] - reach + width // 2], width, 1)[:, 0]
+        powers.append(loudness(around.gather(1, places.clamp(min=0)) * (places >= 0)))
+    return torch.stack(taps, dim=2), torch.stack(powers, dim=2)
+
+
+def foretells(taps: Tensor, voicing: Tensor) -> Tensor:
+    """What e[u] may be (...) by taps (..., taps) and voicing (...)."""
+    return (taps @ taps.new_tensor(WEIGHTS)) * voicing
+
+
+def loudness(power: Tensor) -> Tensor:
+    """A power (...) of excitation as the network hears it; 0 is silence."""
+    return LOUD * (1 + power / QUIET).log()
 
 
 def split(wav: Tensor) -> Tensor:

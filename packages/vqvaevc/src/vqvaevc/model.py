@@ -18,7 +18,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from vocoder_core.mel import MelConfig
@@ -26,10 +25,11 @@ from vocoder_core.speakers import Speakers, Who, vectors
 from vocoder_core.vocoder import Vocoder
 from vocoder_core.vq import Quantizer, QuantizerConfig
 
-from . import conversion, labels
+from . import conversion, labels, likelihood
 from .condition import Condition, Conditioned, EncoderConfig, conditioner
 from .generate import Backend, Sampling
 from .labels import LabelConfig, Told
+from .likelihood import Pass
 from .overtone import Overtone, OvertoneConfig
 from .timing import UNIT, Timing, code_field, code_hop
 from .voices import OneHot
@@ -48,7 +48,7 @@ ORIGINAL_MEL = MelConfig(
 class VQVAEVCConfig:
     """What the model is. The default is the original's network; `configs/small.yaml` holds the shipped one."""
 
-    mel: MelConfig = ORIGINAL_MEL  # its hop is the frame of the corpus; its bands are heard where `encoder` says so
+    mel: MelConfig = ORIGINAL_MEL  # its hop is the corpus' frame; whether its bands are heard, `encoder` says
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     quantizer: QuantizerConfig = field(default_factory=lambda: QuantizerConfig(kind="sphere", size=512, dim=128))
     overtone: OvertoneConfig = field(default_factory=OvertoneConfig)
@@ -56,6 +56,7 @@ class VQVAEVCConfig:
     speakers: tuple[str, ...] = ()  # whose voices it has
     speaker: Literal["onehot", "learned"] = "onehot"  # a column of their own in every layer, or a vector in all
     speaker_size: int = 64  # of learned vectors
+    settle: int = 0  # steps of Griffin-Lim that bring what was said to its mel, where the decoder hears one
     level: Literal["peak", "loudness"] = "peak"  # what of the recordings it learns from is alike
     level_db: float = -0.4455  # dBFS of the highest sample of the recordings it learns from: 0.95
 
@@ -64,6 +65,10 @@ class VQVAEVCConfig:
             raise ValueError(f"mel.hop_length is {self.mel.hop_length}; expected a multiple of {UNIT}")
         if len(set(self.speakers)) < len(self.speakers):
             raise ValueError(f"speakers has {len(self.speakers)} names, some of them twice; expected different ones")
+        if self.settle < 0 or (self.settle and self.encoder.source not in ("mel", "codec")):
+            raise ValueError(
+                f"settle is {self.settle}; expected 0 or more, and more than 0 only of a model that hears mels"
+            )
         if self.labels.order and self.encoder.source not in ("mel", "codec"):
             raise ValueError(
                 f"labels.order is {self.labels.order}, encoder.source is {self.encoder.source}; a prediction needs a "
@@ -76,15 +81,6 @@ class VQVAEVCConfig:
     def hears_speakers(self) -> bool:
         """Whether anything in it is told who speaks."""
         return self.overtone.speaker or self.encoder.source == "codec"
-
-
-@dataclass(frozen=True)
-class Pass:
-    """A training pass: logits (B, n, Q) of each label, targets (B, n, labels), the condition's losses and figures."""
-
-    logits: list[Tensor]
-    targets: Tensor
-    conditioned: Conditioned
 
 
 class VQVAEVC(Vocoder):
@@ -157,19 +153,8 @@ class VQVAEVC(Vocoder):
         return Pass(said, told.targets[:, left:], made)
 
     def loss(self, made: Pass) -> dict[str, Tensor]:
-        """{"loss": what to minimise, "bits" a sample and of each byte, and the figures of codes}."""
-        figures = dict(made.conditioned.stats)
-        whole = sum(made.conditioned.losses.values(), torch.zeros((), device=made.targets.device))
-        nats = [
-            F.cross_entropy(said.float().flatten(0, 1), made.targets[..., k].flatten())
-            for k, said in enumerate(made.logits)
-        ]
-        if nats:
-            bits = [each.detach() / 0.6931471805599453 for each in nats]
-            figures |= {"bits": sum(bits[1:], bits[0])}
-            if len(bits) == 2:
-                figures |= {"bits_coarse": bits[0], "bits_fine": bits[1]}
-        return {"loss": sum(nats, whole), **made.conditioned.losses, **figures}
+        """{"loss": what to minimise, "bits" a sample and of each byte, and figures} of a training pass."""
+        return likelihood.loss(made)
 
     @torch.inference_mode()
     def encode(self, wav: Tensor) -> Codes:
@@ -178,67 +163,74 @@ class VQVAEVC(Vocoder):
 
     @torch.inference_mode()
     def decode(
-        self, codes: Codes, speaker: Who | None = None, *, temperature: float = 1.0,
+        self, codes: Codes, speaker: Who | None = None, *, temperature: float = 1.0, settle: int | None = None,
         seed: int | Sequence[int] | None = None, backend: Backend = "auto", progress: bool = False,
     ) -> Tensor:  # fmt: skip
         """Waves (B, T), float32 in [-1, 1], of codes, said by a speaker: a name, one a row, numbers or vectors.
 
-        temperature: 1 samples the model's distribution, towards 0 it takes the likeliest sample. seed: the same seed
+        temperature: 1 samples the model's distribution, towards 0 it takes the likeliest sample. settle: steps of
+        Griffin-Lim that bring the wave to its mel (default: the config's). seed: the same seed
         gives the same samples, alone or in a batch; a sequence gives each row its own; None: any. backend: "torch" is
         the reference loop, "numba" the compiled one for CPUs, "auto" the faster one.
         """
-        return conversion.decode(self, codes, speaker, Sampling(temperature, seed, backend, progress))
+        return conversion.decode(self, codes, speaker, self._how(temperature, settle, seed, backend, progress))
 
     @torch.inference_mode()
     def convert(
-        self, wav: Tensor, target: Who, *, temperature: float = 1.0, seed: int | Sequence[int] | None = None,
-        backend: Backend = "auto", progress: bool = False,
+        self, wav: Tensor, target: Who, *, temperature: float = 1.0, settle: int | None = None,
+        seed: int | Sequence[int] | None = None, backend: Backend = "auto", progress: bool = False,
     ) -> Tensor:  # fmt: skip
         """What a wave says, in the voice of a target: (T,) of one (T,) and a name, else (targets, T) or (B, T).
 
         wav (T,), (1, T) or (B, T) with as many targets; the rest as in `decode`. Raises ValueError for an unknown name.
         """
         made = conversion.convert(
-            self, wav if wav.dim() == 2 else wav[None], target, Sampling(temperature, seed, backend, progress)
+            self, wav if wav.dim() == 2 else wav[None], target, self._how(temperature, settle, seed, backend, progress)
         )
         return made[0] if wav.dim() == 1 and isinstance(target, str) else made
 
     @torch.inference_mode()
     def infer(
-        self, wav: Tensor, speaker: Who | None = None, *, temperature: float = 1.0,
+        self, wav: Tensor, speaker: Who | None = None, *, temperature: float = 1.0, settle: int | None = None,
         seed: int | Sequence[int] | None = None, backend: Backend = "auto", progress: bool = False,
     ) -> Tensor:  # fmt: skip
         """A copy (B, T) of waves (B, T), or (T,) of one (T,): by codes in the voice of a speaker, as `decode` has them.
 
         None: in their own, where the decoder hears mels; no codes are used then.
         """
-        how = Sampling(temperature, seed, backend, progress)
+        how = self._how(temperature, settle, seed, backend, progress)
         made = conversion.copy(self, wav if wav.dim() == 2 else wav[None], speaker, how)
         return made if wav.dim() == 2 else made[0]
 
     @torch.inference_mode()
     def synthesize(
         self, mel: Tensor, *, pitch: tuple[Tensor, Tensor] | None = None, temperature: float = 1.0,
-        seed: int | Sequence[int] | None = None, backend: Backend = "auto", progress: bool = False,
+        settle: int | None = None, seed: int | Sequence[int] | None = None, backend: Backend = "auto",
+        progress: bool = False,
     ) -> Tensor:  # fmt: skip
         """Wave (B, F * hop_length) of a mel (B, M, F) (or of one (M, F)), where the decoder hears mels.
 
         pitch: lags in samples and voicing, (B, F) each; None: read off the mel. The rest as in `decode`.
         """
         batch = self.checked(mel)
-        wav = conversion.vocode(self, batch, pitch, Sampling(temperature, seed, backend, progress))
+        wav = conversion.vocode(self, batch, pitch, self._how(temperature, settle, seed, backend, progress))
         return wav if mel.dim() == 3 else wav[0]
 
     def told(self, wav: Tensor, made: Conditioned, noise: Tensor | None = None) -> Told:
         """What is known of each sample of waves (B, T) before it is made, and what it is."""
         if self.config.labels.kind == "dual":
             return labels.dual(wav, noise)
-        return labels.excited(wav, self.config.labels, made.filters, made.gain, made.lag, noise)
+        return labels.excited(wav, self.config.labels, made.filters, made.gain, made.lag, made.voicing, noise)
 
     def who(self, speaker: Who | None, rows: Tensor) -> Tensor | None:
         """Vectors (B, S) of those who speak in rows (B, ...)."""
         who = vectors(speaker, self.speaker_size, self.speakers, rows)
         return None if who is None else who.to(self.wavernn.gru.weight_hh.dtype)
+
+    def _how(
+        self, temperature: float, settle: int | None, seed: int | Sequence[int] | None, backend: Backend, progress: bool
+    ) -> Sampling:
+        return Sampling(temperature, self.config.settle if settle is None else settle, seed, backend, progress)
 
 
 def timing(config: VQVAEVCConfig) -> Timing:
