@@ -40,11 +40,8 @@ def project(checkout: Path) -> Iterator[Theirs]:
     names = ("models.vqvae", "models.nocond", "models.wavernn1", "layers.overtone", "layers.wavernn",
              "layers.vector_quant", "layers.downsampling_encoder", "utils.nn", "utils.dsp")  # fmt: skip
     mel = importlib.import_module("librosa").filters.mel
-    packages = {name: types.ModuleType(name) for name in ("models", "layers", "utils")}  # whoever else has such names
-    for name, package in packages.items():
-        package.__path__ = [str(checkout / name)]
     with (
-        mock.patch.dict(sys.modules, packages),
+        packages(checkout, "models", "layers", "utils"),
         mock.patch.object(sys, "path", [str(checkout), *sys.path]),
         on_a_cpu(),
         mock.patch("librosa.filters.mel", lambda sr, n_fft, **more: mel(sr=sr, n_fft=n_fft, **more)),
@@ -52,6 +49,28 @@ def project(checkout: Path) -> Iterator[Theirs]:
         logger = importlib.import_module("utils.logger")
         with mock.patch.object(logger, "log"), mock.patch.object(logger, "status"), mock.patch("builtins.print"):
             yield Theirs(*[importlib.import_module(name) for name in names])
+
+
+@contextmanager
+def packages(checkout: Path, *names: str) -> Iterator[None]:
+    """While entered, these are the checkout's folders, whoever else has such names; what else is imported stays."""
+
+    def named() -> dict[str, Any]:
+        return {name: module for name, module in sys.modules.items() if name.split(".")[0] in names}
+
+    before = named()
+    for name in before:
+        del sys.modules[name]
+    for name in names:
+        package = types.ModuleType(name)
+        package.__path__ = [str(checkout / name)]
+        sys.modules[name] = package
+    try:
+        yield
+    finally:
+        for name in named():
+            del sys.modules[name]
+        sys.modules.update(before)
 
 
 @contextmanager

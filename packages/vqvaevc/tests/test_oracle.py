@@ -242,7 +242,7 @@ def test_without_codes_it_babbles_as_the_original_does(loop: Any, arrays: Arrays
 
 
 def test_codes_of_a_recording_are_those_that_generation_hears(small: VQVAEVC) -> None:
-    """4,966 samples of silence before it and 960 after, as silence is in training; theirs are zeros, half a step less."""
+    """4,966 samples of silence before it and 960 after, as in training; theirs are zeros, half a step less."""
     wave = samples(1000, seed=8)
     silence = F.pad(wave, (4966, 960))
     with torch.no_grad():

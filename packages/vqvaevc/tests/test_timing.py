@@ -167,3 +167,22 @@ def test_a_crop_anywhere_says_the_same(model: VQVAEVC) -> None:
     assert torch.equal(one.targets, other.targets)
     for a, b in zip(one.logits, other.logits):
         torch.testing.assert_close(a, b, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("more", [(), (2, 1)])
+@pytest.mark.parametrize("advance", [15, 3])
+def test_generation_hears_the_codes_that_training_hears(more: tuple[int, ...], advance: int) -> None:
+    """Of a recording that silence surrounds: those of the window that begins where it begins."""
+    torch.manual_seed(0)
+    sizes = replace(SMALL.overtone, advance=advance)
+    own = VQVAEVC(replace(SMALL, encoder=replace(SMALL.encoder, strides=STRIDES + more), overtone=sizes)).double()
+    for layer in (own.condition.encoder.final, own.condition.encoder.last):
+        torch.nn.init.zeros_(layer.bias)  # which would choose the code for all
+    wav, at = noise(1024), 6400
+    whole = torch.cat([wav.new_zeros(1, at), wav, wav.new_zeros(1, own.timing.right)], dim=1)
+    told, spoken = own.condition(whole, whole, at, None, None), own.condition.decode(own.condition.encode(wav))
+    units = own.timing.units(1024)
+    one, other = told.units(own.timing, at, 1024), spoken.units(own.timing, 0, 1024)
+    assert one.shape == other.shape == (1, 4, units)
+    torch.testing.assert_close(one, other, rtol=0, atol=1e-12)
+    assert len(own.condition.encode(wav)[0].unique()) > 1
