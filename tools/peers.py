@@ -1,4 +1,4 @@
-"""Public vocoders that tools/bench_specgrad.py and tools/bench_waveglow_vq.py time ours beside: how each is run.
+"""Public vocoders that tools/bench_specgrad.py, bench_waveglow_vq.py and bench_vqvaevc.py time ours beside, and how.
 
 They are installed apart from everything else, by hand, below one folder; nothing of them is part of this repository.
 Weights are random: speed does not depend on them. Each runs as its authors' inference does, at its default size;
@@ -23,6 +23,7 @@ from unittest import mock
 
 import torch
 
+from public_wavernn import on_a_cpu, project
 from vocoder_core import timing
 
 GIT = "git clone --depth 1 https://github.com/"
@@ -154,6 +155,34 @@ def waveglow(folder: Path) -> Loaded:
     return Loaded(timing.parameters(network), run, train)
 
 
+def overtone(folder: Path) -> Loaded:
+    """mkotha/WaveRNN's VQ-VAE with 109 speakers, 22.05 kHz: codes to wave, without its encoder, which costs little."""
+    with project(folder) as its:
+        network = its.vqvae.Model(896, 896, 109, (4, 4, 4), True, True, True)
+        network.after_update()
+    optimizer, who = torch.optim.Adam(network.parameters(), lr=1e-4), torch.eye(109)[:1]
+
+    def run(seconds: float) -> float:
+        units = torch.randn(1, 85 + max(1, round(seconds * 22_050 / 64)), 128)
+        with torch.no_grad(), on_a_cpu(), contextlib.redirect_stdout(io.StringIO()):
+            return network.overtone.generate(units, who).numel() / 22_050
+
+    def train(rows: int, seconds: float) -> float:
+        samples = round(seconds * 22_050 / 64) * 64
+        past, heard = torch.rand(rows, 5629 + samples, 3) * 2 - 1, 0.1 * torch.randn(rows, 5926 + samples)
+        with on_a_cpu():
+            said, *penalties, _ = network(who.expand(rows, -1), past, heard)
+        target = torch.randint(0, 256, (rows, samples))
+        nll = sum(torch.nn.functional.nll_loss(each.transpose(1, 2), target) for each in said)
+        optimizer.zero_grad()
+        (nll + penalties[0] + 0.01 * penalties[1]).backward()
+        optimizer.step()
+        network.after_update()
+        return rows * samples / 22_050
+
+    return Loaded(timing.parameters(network), run, train)
+
+
 @contextlib.contextmanager
 def importing_from(folder: Path) -> Iterator[None]:
     """While entered, modules come from `folder` first, what they import in vain exists, and their prints are unheard.
@@ -188,3 +217,4 @@ WAVEGRAD = Peer("WaveGrad (lmnt)", "wavegrad", f"{PIP} wavegrad==0.1.5 --target"
 VOCOS = Peer("Vocos", "vocos", f"{PIP} vocos==0.1.0 --target", vocos)
 HIFIGAN = Peer("HiFi-GAN V1", "hifi-gan", f"{GIT}jik876/hifi-gan", hifigan)
 WAVEGLOW = Peer("WaveGlow (NVIDIA)", "waveglow", f"{GIT}NVIDIA/waveglow", waveglow)
+OVERTONE = Peer("VQ-VAE + WaveRNN (mkotha)", "mkotha", f"{GIT}mkotha/WaveRNN", overtone)

@@ -83,14 +83,14 @@ def generation(model: VQVAEVC, backend: Backend, batch: int, seconds: float) -> 
     from .generate import Sampling
 
     hop, device = model.config.mel.hop_length, next(model.parameters()).device
-    shortest = -(-8192 // hop)  # frames; codes are as slow as their encoder, and are made before the clock runs
+    shortest = -(-1024 // hop)  # frames
     how = Sampling(seed=0, backend=backend)
 
     def prepared(frames: int) -> timing.Run:
         noise = 0.1 * torch.randn(batch, frames * hop, generator=torch.Generator().manual_seed(0)).to(device)
         if model.quantizer is None:
             return lambda: conversion.copy(model, noise, None, how).cpu().numel()
-        codes = conversion.encode(model, noise)
+        codes = conversion.encode(model, noise)  # before the clock runs
         who = [model.config.speakers[0]] * batch if model.config.speakers else None
         return lambda: conversion.decode(model, codes, who, how).cpu().numel()
 

@@ -45,6 +45,8 @@ class TorchLoop:
         self.draw: Draw = lambda logits, uniforms: draw(logits, uniforms, temperature)
         self.read, self.inner, self.heard = list(state.read), list(state.inner), list(state.heard)
         self.hidden = list(state.hidden)
+        grus = [*(rnn.gru for rnn in model.overtone.rnns), model.wavernn.gru]
+        self.cells = [(gru.input_weight(), gru.bias_of(speaker), gru.weight_hh, gru.bias_hh) for gru in grus]
         self.waiting: list[list[Tensor]] = [[], [], []]  # vectors that each convolution is yet to read
         lab = model.config.labels
         self.teller: Bytes | Excitations = Bytes(state) if lab.kind == "dual" else Excitations(lab, state)
@@ -72,29 +74,36 @@ class TorchLoop:
 
     def upper(self, i: int, x: Tensor) -> Tensor:
         """The four vectors (B, 4, R) of a step of rnn i that reads x (B, I)."""
-        rnn = self.model.overtone.rnns[i]
-        self.hidden[i] = stepped(rnn.gru, rnn.gru.input_weight(), x, self.hidden[i], self.speaker)
-        spread: Tensor = rnn.spread(self.hidden[i][:, :, None])
+        self.hidden[i] = stepped(*self.products(i, x), self.hidden[i])
+        spread: Tensor = self.model.overtone.rnns[i].spread(self.hidden[i][:, :, None])
         return spread.transpose(1, 2)
+
+    def products(self, i: int, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Entry and recurrent product (B, 3H) of GRU i that reads x (B, I), or what of it is known so far."""
+        weight, bias, recurrent, recurrent_bias = self.cells[i]
+        return x @ weight[:, : x.shape[1]].t() + bias, F.linear(self.hidden[i], recurrent, recurrent_bias)
 
     def sample(self, heard: Tensor, uniforms: Tensor) -> None:
         """Draws the next sample by what is heard (B, R), and tells it on."""
-        net = self.model.wavernn
         values, codes = self.teller.told()
-        embedded = [table(codes[:, k]) for k, table in enumerate(net.embeddings)]
-        x = [heard, values, *([torch.stack(embedded).sum(0)] if embedded else [])]
-        weight, before = net.gru.input_weight(), self.hidden[3]
-        if self.model.config.labels.kind == "mulaw":
-            self.hidden[3] = stepped(net.gru, weight, torch.cat(x, 1), before, self.speaker)
-            self.teller.take(self.draw(net.said(self.hidden[3])[0], uniforms[:, 0]))
-            return
-        nothing = values[:, :1]  # the first half of the state is blind to the coarse byte: any will do
-        half = stepped(net.gru, weight, torch.cat([*x, nothing], 1), before, self.speaker)
-        coarse = self.draw(net.said(half)[0], uniforms[:, 0])
-        byte = labels.scaled(coarse)[:, None].to(heard)
-        self.hidden[3] = stepped(net.gru, weight, torch.cat([*x, byte], 1), before, self.speaker)
-        fine = self.draw(net.said(self.hidden[3])[1], uniforms[:, 1])
-        self.teller.take(torch.stack([coarse, fine], dim=1))
+        tables = self.model.wavernn.embeddings
+        embedded = [torch.stack([table(codes[:, k]) for k, table in enumerate(tables)]).sum(0)] if len(tables) else []
+        entry, product = self.products(3, torch.cat([heard, values, *embedded], dim=1))
+        after = stepped(entry, product, self.hidden[3])
+        label = self.draw(self.logits(0, after), uniforms[:, 0])
+        if self.model.config.labels.kind == "dual":  # so far the first half of the state is right, which is blind to it
+            byte = labels.scaled(label)[:, None].to(heard)
+            after = stepped(entry + byte * self.cells[3][0][:, -1], product, self.hidden[3])
+            label = torch.stack([label, self.draw(self.logits(1, after), uniforms[:, 1])], dim=1)
+        self.hidden[3] = after
+        self.teller.take(label)
+
+    def logits(self, head: int, hidden: Tensor) -> Tensor:
+        """Of one label (B, Q), by the state (B, H)."""
+        net = self.model.wavernn
+        part = hidden.chunk(len(net.linears), dim=1)[head]
+        said: Tensor = net.logits[head](F.relu(net.linears[head](part)))
+        return said
 
     def look(self, i: int, vector: Tensor) -> None:
         """conv i is given a vector (B, C_in) more; after every fourth it is heard, also by the one above it."""
@@ -110,10 +119,8 @@ class TorchLoop:
             self.look(i + 1, self.heard[i])
 
 
-def stepped(gru: Any, weight: Tensor, x: Tensor, hidden: Tensor, speaker: Tensor | None) -> Tensor:
-    """One step of a GRU of gru.py whose input weights are `weight`: (B, I), (B, H), (B, S) -> (B, H)."""
-    entry = x @ weight.t() + gru.bias_of(speaker)
-    product = F.linear(hidden, gru.weight_hh, gru.bias_hh)
+def stepped(entry: Tensor, product: Tensor, hidden: Tensor) -> Tensor:
+    """The state (B, H) after a step, by the gates' two summands (B, 3H)."""
     width = hidden.shape[1]
     reset, keep = (entry + product)[:, : 2 * width].sigmoid().chunk(2, dim=1)
     fresh = torch.tanh(entry[:, 2 * width :] + reset * product[:, 2 * width :])
