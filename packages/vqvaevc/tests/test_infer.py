@@ -111,6 +111,19 @@ def test_without_a_name_a_codec_says_the_mel_and_pitch_as_they_are(
     assert np.allclose(anna, converted, atol=1e-4)
 
 
+def test_settling_brings_the_copy_to_its_mel(vocoder: Path, clip: np.ndarray, tmp_path: Path) -> None:
+    """Griffin-Lim from the phases of what was said; the config's own number of steps, unless told."""
+    model, long = VQVAEVC.from_pretrained(vocoder), np.tile(clip, 4)
+    soundfile.write(tmp_path / "in.wav", long, 16_000, subtype="FLOAT")
+    command = [str(tmp_path / "in.wav"), str(tmp_path / "out.wav"), "--checkpoint", str(vocoder), *TORCH]
+    assert main([*command, "--settle", "4"]) == 0
+    near = soundfile.read(tmp_path / "out.wav", dtype="float32")[0]
+    far, again = (copy(model, long, 16_000, settle=steps, seed=0, backend="torch") for steps in (None, 4))
+    assert np.allclose(near, again, atol=1e-4)
+    asked, settled, said = (analyse(torch.from_numpy(one), MEL) for one in (long, near, far))
+    assert (settled - asked).abs().mean() < 0.8 * (said - asked).abs().mean()
+
+
 @pytest.mark.parametrize("suffix", [".npy", ".npz"])
 def test_a_mel_file_gives_what_the_model_gives_for_it(
     vocoder: Path, clip: np.ndarray, tmp_path: Path, suffix: str
@@ -131,6 +144,8 @@ def test_a_mel_file_gives_what_the_model_gives_for_it(
         (["in.wav", "out.wav", "--checkpoint", "nowhere"], "nowhere: no config.yaml there"),
         (["in.wav", "out.wav", "--device", "abacus"], "no such kind of device"),
         (["in.wav", "out.wav", "--temperature", "-1"], "temperature"),
+        (["in.wav", "out.wav", "--settle", "-1"], "settle is -1"),
+        (["in.wav", "out.wav", "--checkpoint", "WAVE", "--speaker", "anna", "--settle", "2"], "no mel to settle on"),
         (["in.wav", "out.xyz"], "out.xyz"),
         (["text.wav", "out.wav"], "text.wav"),
         (["in.wav", "out.wav", "--checkpoint", "WAVE"], "the model got no speaker"),
