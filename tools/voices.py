@@ -144,6 +144,53 @@ def waveglow_vq_figures(model: Any, wavs: list[np.ndarray]) -> dict[str, list[fl
     return {"bits per sample": values}
 
 
+def vqvaevc_class() -> type[Vocoder]:
+    """VQVAEVC."""
+    from vqvaevc import VQVAEVC
+
+    return VQVAEVC
+
+
+def vqvaevc_copies(model: Any, wav: np.ndarray, arguments: argparse.Namespace) -> Copies:
+    """What the decoder alone makes of its mel and pitch: a system for each of --settle, at --temperature."""
+    from vqvaevc.infer import copy
+
+    return {
+        "vqvaevc" + (f", settle {settle}" if settle is not None else ""): copy(
+            model, wav, model.sample_rate, seed=0, temperature=arguments.temperature, settle=settle
+        )
+        for settle in arguments.settle or [None]
+    }
+
+
+def vqvaevc_figures(model: Any, wavs: list[np.ndarray]) -> dict[str, list[float]]:
+    """Bits per sample, every sample predicted from the true ones before it; a speaker is told as the mean of all."""
+    import torch
+
+    from vqvaevc.check import bits_of
+
+    said = [bits_of(model, [torch.from_numpy(wav)], [""]) for wav in wavs]
+    return {"bits per sample": [figures["bits"] for figures in said if "bits" in figures]}
+
+
+def vqvaevc_change(model: Any, rounded: Any) -> str:
+    """The largest difference of a log-probability on noise."""
+    import torch
+
+    from vqvaevc.batches import GRID
+    from vqvaevc.check import spoken_by
+
+    at, hop = -(-model.reach[0] // GRID) * GRID, model.config.mel.hop_length
+    frames = -(-(at + 4 * GRID + model.reach[1]) // hop)
+    wav = 0.1 * torch.randn(1, frames * hop, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        first, second = (
+            torch.stack(voice(wav, wav, at, 4 * GRID, spoken_by(voice, [""])).logits).log_softmax(-1)
+            for voice in (model, rounded)
+        )
+    return f"fp16 moves log-probabilities by {(first - second).abs().max():.1e} at most"
+
+
 VOICES = {
     "rnnms": Voice(rnnms_class, rnnms_copies, rnnms_figures, rnnms_change, PACKAGES / "rnnms/src/rnnms/weights"),
     "specgrad": Voice(
@@ -155,5 +202,8 @@ VOICES = {
         waveglow_vq_figures,
         copies_differ,
         PACKAGES / "waveglow-vq/src/waveglow_vq/weights",
+    ),
+    "vqvaevc": Voice(
+        vqvaevc_class, vqvaevc_copies, vqvaevc_figures, vqvaevc_change, PACKAGES / "vqvaevc/src/vqvaevc/weights"
     ),
 }
