@@ -1,6 +1,6 @@
 """Codes of speech in a file, and the refusal of those that another codebook gave: they would be noise.
 
-    codes.npz   NumPy arrays named as the fields below; some 1.5 KiB beside the codes
+    codes.npz   NumPy arrays named as the fields below; some 2.5 KiB beside the codes
     codes.vqc   the same behind a header of 48 bytes
 
 Both pack the codes: N numbers below K take N log2(K) bits, rounded up once in 256 of them. What is kept:
