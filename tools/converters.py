@@ -92,6 +92,7 @@ class VQVAEVCConverter(Converter):
             raise ValueError("this model decodes no mel; expected --vocoder own")
         codes, condition = self.model.encode(wav), self.model.condition
         made = described(self.model, codes, self.model.who(target, codes.codes), voices(self.model, target, 1))
+        assert made.frames is not None, "a codec says frames"
         mel = made.frames[:, : self.model.config.mel.n_mels]
         return mel * condition.mel_std[:, None] + condition.mel_mean[:, None]
 
