@@ -16,8 +16,8 @@ from vocoder_core import audio, codes_file
 from vocoder_core.codes_file import Coded
 from vqvaevc import VQVAEVC, bitstream, conversion, convert, decode, encode
 
-sys.path.append(str(Path(__file__).parent))  # the folder of untrained.py
-from untrained import CODEC, VOCODER, WAVE, untrained
+sys.path.append(str(Path(__file__).parent))  # the folder of drawn_models.py
+from drawn_models import CODEC, VOCODER, WAVE, untrained
 
 TORCH = ["--backend", "torch"]  # these models are so small that compiling would take longer than running
 

@@ -17,8 +17,8 @@ from vocoder_core.inference import analyse
 from vqvaevc import VQVAEVC
 from vqvaevc.infer import copy, main
 
-sys.path.append(str(Path(__file__).parent))  # the folder of untrained.py
-from untrained import BABBLE, CODEC, MEL, VOCODER, WAVE, untrained
+sys.path.append(str(Path(__file__).parent))  # the folder of drawn_models.py
+from drawn_models import BABBLE, CODEC, MEL, VOCODER, WAVE, untrained
 
 TORCH = ["--backend", "torch"]  # these models are so small that compiling would take longer than running
 
