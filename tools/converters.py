@@ -93,6 +93,7 @@ class VQVAEVCConverter(Converter):
         codes, condition = self.model.encode(wav), self.model.condition
         made = described(self.model, codes, self.model.who(target, codes.codes), voices(self.model, target, 1))
         assert made.frames is not None, "a codec says frames"
+        assert made.frames is not None, "a codec decodes to frames"
         mel = made.frames[:, : self.model.config.mel.n_mels]
         return mel * condition.mel_std[:, None] + condition.mel_mean[:, None]
 
