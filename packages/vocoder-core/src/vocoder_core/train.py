@@ -24,6 +24,7 @@ from tqdm import tqdm
 from . import checkpoint
 from . import config as configs
 from .journal import Journal, Window
+from .memory import keep_freed
 from .parallel import Processes, moved, processes
 from .run_state import RunState
 from .schedule import learning_rate, seed_step
@@ -70,8 +71,7 @@ class TrainConfig:
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"train.{name} is {getattr(self, name)}; expected 0 up to, not including, 1")
         if not (0 < self.lr < inf and 0 <= self.min_lr_ratio <= 1):
-            given = f"train.lr is {self.lr} and train.min_lr_ratio {self.min_lr_ratio}"
-            raise ValueError(f"{given}; expected lr > 0, ratio 0 to 1")
+            raise ValueError(f"train.lr is {self.lr}, train.min_lr_ratio {self.min_lr_ratio}; expected > 0, 0 to 1")
 
 
 class Diverged(ValueError):
@@ -105,6 +105,7 @@ def fit(
     be written. Each of them leaves the last checkpoint whole.
     """
     run = Path(run_dir)
+    keep_freed()
     with processes(device) as crew, StopRequest() as stop:
         state = RunState(model.to(crew.device), loss_fn, config)
         journal = _begin_or_resume(state, config, run, crew)
