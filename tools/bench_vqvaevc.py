@@ -46,7 +46,7 @@ def main(argv: list[str] | None = None) -> int:
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
     found, absent = peers.load(arguments.peers, (peers.OVERTONE,))
-    default = VQVAEVC(bench.peopled(VQVAEVCConfig())).eval()
+    default = bench.of_config(VQVAEVCConfig()).eval()
     print(f"default: {timing.parameters(default):,} parameters; {timing.machine(torch.device('cpu'))}\n")
     runs = speaking(default, arguments.seconds, [loaded for _, loaded in found])
     rates = timing.in_turn(runs, arguments.rounds, arguments.cpu_time)
@@ -60,11 +60,13 @@ def main(argv: list[str] | None = None) -> int:
 
 def speaking(default: VQVAEVC, seconds: float, public: list[peers.Loaded]) -> dict[str, timing.Run]:
     """Runs of that many seconds of computing each, or a little more; they return samples."""
-    small = VQVAEVC(bench.peopled(load(Settings, config_path("small", "vqvaevc")).model)).eval()
+    small = bench.of_config(load(Settings, config_path("small", "vqvaevc")).model).eval()
+    full = VQVAEVC(default.config).eval()
     runs = {
-        "vqvaevc default, numba": bench.generation(default, "numba", 1, seconds),
+        "vqvaevc default, numba, weights of 16 bits": bench.generation(default, "numba", 1, seconds),
+        "vqvaevc default, numba, weights of 32 bits": bench.generation(full, "numba", 1, seconds),
         "vqvaevc default, torch": bench.generation(default, "torch", 1, seconds),
-        "vqvaevc small, numba": bench.generation(small, "numba", 1, seconds),
+        "vqvaevc small, numba, weights of 16 bits": bench.generation(small, "numba", 1, seconds),
         "rnnms default, numba": rnnms.bench.generation(RNNMS(RNNMSConfig()).eval(), "numba", 1, seconds),
     }
     for loaded in public:

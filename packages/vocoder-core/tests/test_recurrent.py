@@ -141,3 +141,33 @@ def test_pack_copies_to_cache_lines() -> None:
         assert array.ctypes.data % 64 == 0
         assert array.flags.c_contiguous
         assert np.array_equal(array, tensor.float().numpy())
+
+
+def test_products_of_16_bit_weights_are_those_of_the_floats_they_hold() -> None:
+    """Of every finite 16-bit float, subnormal and negative ones, and of both products."""
+    from vocoder_core.recurrent import primitives
+
+    every = np.arange(2**16, dtype=np.uint16).view(np.float16)
+    weight = every[np.isfinite(every)].reshape(-1, 1)
+    out = np.empty(len(weight), np.float32)
+    primitives.affine(weight.view(np.int16), np.zeros(len(weight), np.float32), np.float32([0.5]), out)
+    np.testing.assert_array_equal(out, weight[:, 0].astype(np.float32) / 2)
+    rng = np.random.default_rng(0)
+    floats = rng.standard_normal((43, 101)).astype(np.float16)
+    bias, x = (rng.standard_normal(size).astype(np.float32) for size in (101, 43))
+    found, active = np.empty(101, np.float32), np.empty(43, np.int64)
+    primitives.affine_of_active(floats.view(np.int16), bias, x, active, found)
+    np.testing.assert_allclose(found, np.maximum(x, 0).astype(np.float64) @ floats + bias, rtol=1e-5, atol=1e-5)
+    primitives.affine(np.ascontiguousarray(floats.T).view(np.int16), bias, x, found)
+    np.testing.assert_allclose(found, x.astype(np.float64) @ floats + bias, rtol=1e-5, atol=1e-5)
+
+
+def test_pack_takes_16_bits_only_where_nothing_is_lost() -> None:
+    exact = [torch.randn(5, 7).half().float(), torch.randn(600, 900).half().float()]
+    for array, tensor in zip(pack(*exact, halves=True), exact):
+        assert array.dtype == np.int16
+        assert array.ctypes.data % 64 == 0
+        assert np.array_equal(array.view(np.float16), tensor.numpy())
+    for other in (torch.tensor([0.1]), torch.tensor([1e-9]), torch.tensor([1e6])):
+        assert all(array.dtype == np.float32 for array in pack(*exact, other, halves=True))
+    assert pack(exact[0])[0].dtype == np.float32

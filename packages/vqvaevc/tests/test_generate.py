@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from vocoder_core.mel import MelConfig
 from vocoder_core.recurrent.draws import stream_keys, uniforms
+from vocoder_core.recurrent.streams import pack
 from vqvaevc.condition import Conditioned, EncoderConfig
 from vqvaevc.generate import CodeStream, Sampling, Stream, generate, of_units
 from vqvaevc.labels import LabelConfig
@@ -26,9 +28,11 @@ BACKENDS = ["torch", "numba"]
 LABELS = {
     "dual": LabelConfig(),
     "wave": LabelConfig(kind="mulaw"),
-    "prediction": LabelConfig(kind="mulaw", order=7, embedding=5),
-    "pitch": LabelConfig(kind="mulaw", order=7, pitch=True, embedding=5),
+    "prediction": LabelConfig(kind="mulaw", order=7, embedding=5, loudest=1e6),
+    "pitch": LabelConfig(kind="mulaw", order=7, pitch=True, embedding=5, loudest=1e6),
+    "held": LabelConfig(kind="mulaw", order=7, pitch=True, embedding=5),
 }
+SAMPLED = [kind for kind in LABELS if kind != "held"]  # whose labels are those that were drawn
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -55,7 +59,7 @@ def network(kind: str) -> VQVAEVC:
     return model
 
 
-@pytest.fixture(scope="module", params=list(LABELS))
+@pytest.fixture(scope="module", params=SAMPLED)
 def model(request: pytest.FixtureRequest) -> VQVAEVC:
     return network(request.param)
 
@@ -127,6 +131,26 @@ def test_every_label_is_the_one_the_network_gives_to_its_uniform(model: VQVAEVC,
 def test_torch_loop_and_kernel_draw_the_same(model: VQVAEVC) -> None:
     one, two = (said(model, Sampling(seed=3, backend=backend)) for backend in BACKENDS)
     torch.testing.assert_close(one, two, atol=1e-6, rtol=0)  # a label apart would be a hundred times that
+
+
+def test_loudness_is_held_alike_by_torch_loop_and_kernel() -> None:
+    """A network that was not trained says what is louder than speech ever is."""
+    model = network("held")
+    one, two = (said(model, Sampling(seed=3, backend=backend)) for backend in BACKENDS)
+    torch.testing.assert_close(one, two, atol=1e-6, rtol=0)
+    assert one.square().mean() < 0.5 * said(network("pitch"), Sampling(seed=3)).square().mean()
+
+
+def test_weights_of_16_bits_say_what_they_say_as_floats(model: VQVAEVC, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in shipped files: the kernel reads them as they are stored, the torch loop as floats."""
+    rounded = deepcopy(model)
+    for parameter in rounded.parameters():
+        parameter.data = parameter.data.half().float()
+    expected = said(rounded, Sampling(seed=3, backend="torch"))
+    seen: list[np.dtype] = []
+    monkeypatch.setattr("vqvaevc.packed.pack", lambda *t, **more: [seen.append(x.dtype) or x for x in pack(*t, **more)])
+    torch.testing.assert_close(said(rounded, Sampling(seed=3, backend="numba")), expected, atol=1e-6, rtol=0)
+    assert np.dtype(np.int16) in seen
 
 
 def test_step_by_step_logits_are_the_teacher_forced_ones(model: VQVAEVC) -> None:

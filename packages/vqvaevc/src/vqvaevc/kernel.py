@@ -16,7 +16,8 @@ to rounding. What a sample costs at the default sizes (C 128, R 512, H 896, L 89
                                                                                    6038   the public code: 10512
 
 Of the product of four at a time a sample reads 344 thousand weights: 4.8 M in all, 19 MB, and the speed is that at
-which the core reads them. What the kernels are made of, and why so: listening.py, vocoder_core.recurrent.primitives.
+which the core reads them. Weights that 16-bit floats hold without loss, as shipped ones
+are, take half of it. What the kernels are made of, and why so: listening.py, vocoder_core.recurrent.primitives.
 """
 
 from __future__ import annotations
@@ -99,7 +100,7 @@ def code_of(x: float, half: int) -> int:
 
 
 class Pitch(NamedTuple):
-    """What of the excitation one period ago is told: the constants of labels.py."""
+    """What of the excitation one period ago is told, and what holds it: the constants of labels.py."""
 
     taps: np.ndarray  # (taps,) int64: places relative to it; none where labels want no pitch
     weights: np.ndarray  # (taps,) float32: with which they foretell
@@ -107,6 +108,8 @@ class Pitch(NamedTuple):
     quiet: np.float32  # as loud * log(1 + power / quiet)
     loud: np.float32
     span: np.float32  # the largest excitation
+    held: int  # samples over which the power is held,
+    loudest: float  # below this
 
 
 @exactly
@@ -123,6 +126,18 @@ def ago(pitch: Pitch, classes: np.ndarray, codes: np.ndarray, place: int, voicin
             power += classes[codes[i]] * classes[codes[i]]
         values[len(pitch.taps) + k] = pitch.loud * _F(math.log(_F(1) + power / _F(pitch.widths[k]) / pitch.quiet))
     return foretold * voicing / pitch.span
+
+
+@exactly
+def held(label: int, before: np.ndarray, classes: np.ndarray, pitch: Pitch) -> int:
+    """See labels.held: one label, after codes (held - 1,)."""
+    power = 0.0
+    for k in range(len(before)):
+        power += np.float64(classes[before[k]]) * np.float64(classes[before[k]])
+    allowed, e = math.sqrt(max(pitch.loudest * pitch.held - power, 0.0)), np.float64(classes[label])
+    if abs(e) <= allowed:
+        return label
+    return code_of(math.copysign(allowed, e) / np.float64(pitch.span), len(classes) // 2)
 
 
 @exactly
@@ -170,6 +185,8 @@ def excitations_of(
         affine(mouth.recurrent, mouth.recurrent_bias, mouth.hidden, product)
         update(gates, uppers[2].entries[t % 4 * size : (t % 4 + 1) * size], product, mouth.hidden)
         told[0] = said(mouth, 0, mouth.hidden, sharpness, uniforms[t], active)
+        if order:
+            told[0] = held(told[0], codes[memory + t - pitch.held + 1 : memory + t], classes, pitch)
         codes[memory + t] = told[0]
         wav[order + t] = min(max(predicted + gain[b] * classes[told[0]], _F(-1)), _F(1))
         if order:

@@ -28,6 +28,7 @@ TAPS = (-2, -1, 0, 1, 2)  # of the pitch period: e[u - lag + tap],
 WEIGHTS = (0.1, 0.2, 0.4, 0.2, 0.1)  # with which they foretell e[u], as far as it is voiced,
 WIDTHS = (5, 17)  # and the samples around it of which the power is told, as LOUD log(1 + power / QUIET)
 QUIET, LOUD = 0.01, 0.15
+HELD = 128  # samples over whose mean generation holds the power of the excitation below `loudest`
 LEAST_LAG = WIDTHS[-1] // 2 + 1  # so that all of these are known
 
 
@@ -41,6 +42,7 @@ class LabelConfig:
     block: int = 64  # samples with one predictor
     pitch: bool = False  # mulaw: whether e one pitch period ago is told
     span: float = 16.0  # mulaw: the largest excitation, in gains
+    loudest: float = 1.6  # prediction: the power of what is said, over 8 ms, is held at it; of speech it is about 1
     embedding: int = 64  # mulaw: size of the vectors of the codes that are told
 
     def __post_init__(self) -> None:
@@ -52,6 +54,8 @@ class LabelConfig:
             raise ValueError(f"labels.bits is {self.bits}; expected 6 to 10")
         if not 0 <= self.order <= self.block:
             raise ValueError(f"labels.order is {self.order}; expected 0 to labels.block {self.block}")
+        if not self.loudest > 0:
+            raise ValueError(f"labels.loudest is {self.loudest}; expected more than 0")
         if not self.span > 0 or self.embedding < 1:
             raise ValueError(f"labels.span is {self.span}, labels.embedding {self.embedding}; expected more than 0")
 
@@ -164,6 +168,16 @@ def period_ago(e: Tensor, period: Tensor) -> tuple[Tensor, Tensor]:
         around = F.avg_pool1d(square[..., reach - width // 2 : square.shape[2] - reach + width // 2], width, 1)[:, 0]
         powers.append(loudness(around.gather(1, places.clamp(min=0)) * (places >= 0)))
     return torch.stack(taps, dim=2), torch.stack(powers, dim=2)
+
+
+def held(label: Tensor, before: Tensor, classes: Tensor, config: LabelConfig) -> Tensor:
+    """Labels (B,) that keep the power within `loudest`, after codes (B, HELD - 1); classes (Q,): what each excites.
+
+    A network that hears itself louder than speech ever was may say what is louder still.
+    """
+    allowed = (config.loudest * HELD - classes[before].double().square().sum(1)).clamp(min=0).sqrt()
+    e = classes[label].double()
+    return torch.where(e.abs() > allowed, mulaw.encode(e.sign() * allowed / config.span, config.bits), label)
 
 
 def foretells(taps: Tensor, voicing: Tensor) -> Tensor:

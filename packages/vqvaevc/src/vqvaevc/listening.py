@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from vocoder_core.recurrent.primitives import affine, exactly, sigmoid, summing, tanh, update
+from vocoder_core.recurrent.primitives import affine, exactly, number, ready, sigmoid, summing, tanh, update
 
 _F = np.float32
 
@@ -72,20 +72,22 @@ def four(weight: np.ndarray, bias: np.ndarray, x: np.ndarray, out: np.ndarray) -
     Two rows at a time: a vector that is loaded serves twice. Of an odd number of rows the last comes alone.
     """
     rows, size = weight.shape
-    x0, x1, x2, x3 = x[:size], x[size : 2 * size], x[2 * size : 3 * size], x[3 * size :]
+    y = ready(weight, x)
+    x0, x1, x2, x3 = y[:size], y[size : 2 * size], y[2 * size : 3 * size], y[3 * size :]
     for i in range(0, rows, 2):
         last = min(i + 1, rows - 1)
         p, q = weight[i], weight[last]
         p0, p1, p2, p3, q0, q1, q2, q3 = _F(0), _F(0), _F(0), _F(0), _F(0), _F(0), _F(0), _F(0)
         for j in range(size):
-            p0 += p[j] * x0[j]
-            p1 += p[j] * x1[j]
-            p2 += p[j] * x2[j]
-            p3 += p[j] * x3[j]
-            q0 += q[j] * x0[j]
-            q1 += q[j] * x1[j]
-            q2 += q[j] * x2[j]
-            q3 += q[j] * x3[j]
+            one, two = number(p[j]), number(q[j])
+            p0 += one * x0[j]
+            p1 += one * x1[j]
+            p2 += one * x2[j]
+            p3 += one * x3[j]
+            q0 += two * x0[j]
+            q1 += two * x1[j]
+            q2 += two * x2[j]
+            q3 += two * x3[j]
         out[i], out[last] = p0 + bias[i], q0 + bias[last]
         out[rows + i], out[rows + last] = p1 + bias[i], q1 + bias[last]
         out[2 * rows + i], out[2 * rows + last] = p2 + bias[i], q2 + bias[last]

@@ -36,11 +36,12 @@ class Packed:
             own = own[:, : own.shape[1] - rnn.gru.size] if i else own
             spread = rnn.spread.weight.permute(2, 1, 0).flatten(0, 1)  # (in, out, 4) -> (4 out, in)
             tensors += [own, rnn.gru.weight_hh, spread, on]
-        tensors += [net.gru.weight_hh[self.order], *self._told()]
-        tensors += [torch.stack([layer.weight for layer in net.linears])]
+        tensors += [net.gru.weight_hh[self.order], torch.stack([layer.weight for layer in net.linears])]
         tensors += [torch.stack([layer.weight.t() for layer in net.logits])]
-        arrays = pack(*tensors)
-        self.convs, self.uppers, self.mouth = arrays[:6], arrays[6:18], arrays[18:]
+        arrays = pack(*tensors, halves=True)
+        self.convs, self.uppers = arrays[:6], arrays[6:18]
+        recurrent, linear, logits = arrays[18:]
+        self.mouth = recurrent, *pack(*self._told()), linear, logits
 
     def _told(self) -> tuple[Tensor, Tensor]:
         """Entries of the values (I, 3H) and of the codes (k Q, 3H) that are told."""
@@ -94,7 +95,8 @@ def pitch_of(config: LabelConfig) -> Pitch:
     """What labels are told of the excitation one pitch period ago."""
     taps, widths = (np.array(x if config.pitch else (), np.int64) for x in (labels.TAPS, labels.WIDTHS))
     quiet, loud, span = (np.float32(x) for x in (labels.QUIET, labels.LOUD, config.span))
-    return Pitch(taps, np.array(labels.WEIGHTS, np.float32), widths, quiet, loud, span)
+    weights = np.array(labels.WEIGHTS, np.float32)
+    return Pitch(taps, weights, widths, quiet, loud, span, labels.HELD, config.loudest)
 
 
 def halved(size: int) -> Tensor:

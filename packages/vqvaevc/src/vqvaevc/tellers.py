@@ -115,6 +115,9 @@ class Excitations:
 
     def take(self, label: Tensor) -> None:
         """The sample's class (B,) is drawn."""
+        if self.config.order:
+            now = MEMORY + self.t
+            label = labels.held(label, self.excitation[:, now - labels.HELD + 1 : now], self.classes, self.config)
         wav = (self.predicted + self.gain * self.classes[label]).clamp(-1, 1)
         self.wav[:, self.config.order + self.t] = wav
         self.excitation[:, MEMORY + self.t] = label
