@@ -67,14 +67,17 @@ def listen(folder: Path, count: int) -> tuple[Path, str]:
 
     import rnnms.infer
     import specgrad.infer
+    import vqvaevc.infer
     import waveglow_vq.infer
     from rnnms import RNNMS
     from specgrad import SpecGrad
     from vocoder_core import audio
     from vocoder_core.report import Clip, write_page
+    from vqvaevc import VQVAEVC
     from waveglow_vq import WaveGlowVQ
 
     early, model, flow = RNNMS.from_pretrained(), SpecGrad.from_pretrained(), WaveGlowVQ.from_pretrained()
+    converter = VQVAEVC.from_pretrained()
     clips = []
     for row in tqdm(held_out(count), desc="copies", unit="clip", disable=None):
         wav, rate = audio.load(SPEECH / row["path"], model.sample_rate)
@@ -87,6 +90,8 @@ def listen(folder: Path, count: int) -> tuple[Path, str]:
                     "specgrad": specgrad.infer.copy(model, wav, rate, seed=0),
                     "waveglow-vq": waveglow_vq.infer.copy(flow, wav, rate, seed=0),
                     "rnnms": rnnms.infer.copy(early, wav, rate, seed=0),
+                    "vqvaevc": vqvaevc.infer.copy(converter, wav, rate, seed=0),
+                    "as kathleen": vqvaevc.infer.copy(converter, wav, rate, speaker="kathleen", seed=0),
                 },
                 text=row["transcript"] or None,
                 note="A speaker never heard in training." if unseen else "Speaker heard in training, this clip not.",
@@ -101,6 +106,8 @@ def listen(folder: Path, count: int) -> tuple[Path, str]:
         captions={
             "specgrad": "SpecGrad with the weights of the wheel, 4 steps.",
             "waveglow-vq": "WaveGlow with the weights of the wheel, settled on its mel.",
+            "vqvaevc": "The decoder of vqvaevc on the mel itself: early, settled on it; see its model card.",
+            "as kathleen": "vqvaevc: the clip as codes, and in another voice. Scores against the clip mean little here.",
             "rnnms": "RNN_MS with the weights of the wheel: an early voice, see its model card.",
         },
         mel=model.config.mel,

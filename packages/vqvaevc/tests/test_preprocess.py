@@ -24,8 +24,9 @@ from vqvaevc.settings import Settings
 
 OVERTONE = ORIGINAL_MEL
 FRONT_ENDS = {
-    "default": OVERTONE, "nocond": OVERTONE, "mel": OVERTONE, "small": PRESETS["asr16"], "tiny": PRESETS["asr16"],
-}  # fmt: skip
+    **dict.fromkeys(("default", "nocond", "mel"), OVERTONE),
+    **dict.fromkeys(("codec", "small", "tiny"), PRESETS["asr16"]),
+}
 
 
 def load(name: str, *overrides: str) -> Settings:

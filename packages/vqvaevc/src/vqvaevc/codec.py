@@ -79,7 +79,11 @@ class Codec(Frames):
         made = self.decoded(mel, pitch, speaker, seed)
         if self.config.objective == "mel":
             return Conditioned(losses=made.losses, stats=made.stats)
-        told = self.told(made.mel.detach(), pitch)
+        heard_as = made.mel.detach()
+        if seed is not None and self.config.direct:
+            rows = torch.rand(len(mel), 1, 1, generator=drawn(seed, mel), device=mel.device) < self.config.direct
+            heard_as = torch.where(rows, mel, heard_as)
+        told = self.told(heard_as, pitch)
         return replace(told, losses=made.losses, stats=made.stats)
 
     def decoded(self, mel: Tensor, pitch: Pitch | None, speaker: Tensor | None, seed: int | None) -> Decoded:

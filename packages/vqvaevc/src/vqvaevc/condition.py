@@ -49,13 +49,14 @@ class EncoderConfig:
     dropout: float = 0.0  # codec: part of the codes that training leaves out
     mel_weight: float = 1.0  # codec: of the mel's error
     envelope_weight: float = 1.0  # codec: of that of its envelope, in which phones differ
+    direct: float = 0.0  # codec: part of the rows whose decoder of speech hears the mel itself, as copies are made
     objective: Literal["speech", "mel", "both"] = "both"  # codec: what learns: the decoder of speech, the codec, both
 
     def __post_init__(self) -> None:
         for name in ("channels", "frames_per_code", "layers", "fine_layers"):
             if getattr(self, name) < 1:
                 raise ValueError(f"encoder.{name} is {getattr(self, name)}; expected 1 or more")
-        for name in ("jitter", "dropout"):
+        for name in ("jitter", "dropout", "direct"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"encoder.{name} is {getattr(self, name)}; expected 0 to below 1")
         if self.source != "codec" and self.objective != "both":
