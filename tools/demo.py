@@ -107,7 +107,7 @@ def listen(folder: Path, count: int) -> tuple[Path, str]:
             "specgrad": "SpecGrad with the weights of the wheel, 4 steps.",
             "waveglow-vq": "WaveGlow with the weights of the wheel, settled on its mel.",
             "vqvaevc": "The decoder of vqvaevc on the mel itself: early, settled on it; see its model card.",
-            "as kathleen": "vqvaevc: the clip as codes, and in another voice. Scores against the clip mean little here.",
+            "as kathleen": "vqvaevc: the clip as codes, and in another voice: scores mean little here.",
             "rnnms": "RNN_MS with the weights of the wheel: an early voice, see its model card.",
         },
         mel=model.config.mel,
