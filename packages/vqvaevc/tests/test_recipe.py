@@ -58,11 +58,13 @@ def test_the_penalty_of_encodings_rises_from_a_thousandth_to_a_hundredth(step: i
     placed = norm * rows / rows.norm(dim=1, keepdim=True)
     nearest = (placed[:, None] - model.quantizer.codebook).square().sum(2).amin(1)
     pulled = nearest.mean() + (placed - rows).square().sum(1).mean()
-    assert float(figures["commitment"] + figures["norm"]) == pytest.approx(weight * float(pulled.detach()), rel=1e-4)
+    assert float((figures["commitment"] + figures["norm"]).detach()) == pytest.approx(
+        weight * float(pulled.detach()), rel=1e-4
+    )
     assert float(figures["codebook"]) == pytest.approx(float(nearest.mean().detach()), rel=1e-4)
     nats = (figures["bits"] * torch.tensor(2.0).log()).double()
     parts = sum(figures[name].double() for name in ("commitment", "norm", "codebook"))
-    assert float(figures["loss"]) == pytest.approx(float(nats + parts), rel=1e-5)
+    assert float(figures["loss"].detach()) == pytest.approx(float((nats + parts).detach()), rel=1e-5)
 
 
 def test_after_each_step_codes_are_back_on_the_sphere() -> None:
@@ -92,6 +94,7 @@ def test_what_is_disturbed_reaches_the_encoder_alone() -> None:
     with torch.no_grad():
         model.quantizer.codebook.copy_(model.quantizer.codebook[:1].expand(16, -1))
     assert torch.equal(said(batch)[0], said(louder)[0])
+    assert torch.equal(Loss()(model, batch)["bits"], Loss()(model, louder)["bits"])
 
 
 def test_noise_on_the_past_changes_what_is_told_not_what_is_to_be_said() -> None:

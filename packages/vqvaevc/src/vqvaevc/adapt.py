@@ -107,17 +107,15 @@ def with_speaker(known: VQVAEVC, name: str) -> VQVAEVC:
     if encoder.source == "codec":  # of which a decoder of speech that is told nobody learns nothing
         encoder = replace(encoder, objective="both" if config.overtone.speaker else "mel")
     model = VQVAEVC(replace(config, speakers=(*config.speakers, name), encoder=encoder))
-    own, grown = known.state_dict(), {}
+    own, grown = known.state_dict(), set()
     for key, tensor in model.state_dict().items():
-        dim = next((d for d in range(tensor.dim()) if tensor.shape[d] != own[key].shape[d]), None)
-        if dim is not None:
-            grown[key] = dim
+        for dim in (d for d in range(tensor.dim()) if tensor.shape[d] != own[key].shape[d]):
             own[key] = with_mean(own[key], dim)
+            grown.add(key)
     model.load_state_dict(own)
     for key, parameter in model.named_parameters():
+        # every row is his, so gradients of the others' numbers are zeros, by which Adam moves nothing
         parameter.requires_grad_(key in grown)
-        if key in grown:
-            parameter.register_hook(only_last(grown[key]))
     return model
 
 
@@ -126,17 +124,6 @@ def with_mean(tensor: Tensor, dim: int) -> Tensor:
     import torch
 
     return torch.cat([tensor, tensor.mean(dim, keepdim=True)], dim)
-
-
-def only_last(dim: int) -> Any:
-    """A hook that leaves of a gradient the last place along a dimension, and zeros: Adam moves nothing by zeros."""
-
-    def masked(gradient: Tensor) -> Tensor:
-        kept = gradient.new_zeros(gradient.shape)
-        kept.select(dim, -1).copy_(gradient.select(dim, -1))
-        return kept
-
-    return masked
 
 
 def numbers(model: VQVAEVC) -> int:
