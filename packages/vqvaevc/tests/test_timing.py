@@ -15,6 +15,7 @@ from vocoder_core.vq import QuantizerConfig
 from vqvaevc import VQVAEVC, VQVAEVCConfig
 from vqvaevc.condition import EncoderConfig
 from vqvaevc.encoder import STRIDES, WaveEncoder
+from vqvaevc.labels import LabelConfig
 from vqvaevc.overtone import OvertoneConfig
 from vqvaevc.timing import CONTEXT_ENDS, Timing, code_field, code_hop
 
@@ -186,3 +187,14 @@ def test_generation_hears_the_codes_that_training_hears(more: tuple[int, ...], a
     assert one.shape == other.shape == (1, 4, units)
     torch.testing.assert_close(one, other, rtol=0, atol=1e-12)
     assert len(own.condition.encode(wav)[0].unique()) > 1
+
+
+@pytest.mark.parametrize("wrong", [{"warmup": 32}, {"warmup": 0}, {"advance": -1}, {"hop": 96}])
+def test_a_timing_that_no_grid_of_units_has_is_refused(wrong: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match="expected multiples of 64"):
+        Timing(**wrong)
+
+
+def test_a_block_of_the_prediction_divides_a_unit() -> None:
+    with pytest.raises(ValueError, match=r"labels\.block is 48; expected a divisor of 64"):
+        LabelConfig("mulaw", order=24, block=48)

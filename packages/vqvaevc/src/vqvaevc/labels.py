@@ -24,6 +24,8 @@ from torch import Tensor
 
 from vocoder_core import mulaw
 
+from .timing import UNIT
+
 TAPS = (-2, -1, 0, 1, 2)  # of the pitch period: e[u - lag + tap],
 WEIGHTS = (0.1, 0.2, 0.4, 0.2, 0.1)  # with which they foretell e[u], as far as it is voiced,
 WIDTHS = (5, 17)  # and the samples around it of which the power is told, as LOUD log(1 + power / QUIET)
@@ -52,6 +54,8 @@ class LabelConfig:
             raise ValueError("labels.pitch is true, labels.order is 0; expected an order, such as 24")
         if not 6 <= self.bits <= 10:
             raise ValueError(f"labels.bits is {self.bits}; expected 6 to 10")
+        if self.block < 1 or UNIT % self.block:
+            raise ValueError(f"labels.block is {self.block}; expected a divisor of {UNIT}")
         if not 0 <= self.order <= self.block:
             raise ValueError(f"labels.order is {self.order}; expected 0 to labels.block {self.block}")
         if not self.loudest > 0:

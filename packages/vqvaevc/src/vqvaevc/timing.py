@@ -45,10 +45,10 @@ class Timing:
     field: int = 550  # samples that one code sees
 
     def __post_init__(self) -> None:
-        if self.warmup < 1 or self.advance < 0 or self.hop % UNIT:
+        if self.warmup < 1 or self.warmup % UNIT or self.advance < 0 or self.hop % UNIT:
             raise ValueError(
-                f"warmup is {self.warmup}, advance {self.advance}, hop {self.hop}; expected >= 1, >= 0, "
-                f"a multiple of {UNIT}"
+                f"overtone.warmup is {self.warmup}, overtone.advance {self.advance}, a code {self.hop} samples; "
+                f"expected multiples of {UNIT}, and 0 or more units ahead"
             )
 
     @property
