@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--steps", type=int, default=300, help="(default 300)")
     parser.add_argument("--batch-size", type=int, default=16, help="crops a step (default 16)")
-    parser.add_argument("--lr", type=float, default=3e-3, help="of Adam, at its highest (default 3e-3)")
+    parser.add_argument("--lr", type=float, default=1e-2, help="of Adam, at its highest (default 0.01)")
     cli.add_device_argument(parser)
     return cli.run(parser, _adapt, argv)
 
