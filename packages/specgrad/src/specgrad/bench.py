@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import statistics
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vocoder_core import cli, timing
@@ -24,16 +23,9 @@ if TYPE_CHECKING:
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit status."""
     parser = argparse.ArgumentParser(prog="specgrad-bench", description="Speed of synthesis (and of training).")
-    parser.add_argument("--checkpoint", type=Path, help="measure this folder's network instead of --config's")
     parser.add_argument("--steps", type=int, nargs="+", default=[1, 2, 4, 6], help="of the sampler (default 1 2 4 6)")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="CPU threads (default 1 2)")
-    parser.add_argument("--seconds", type=float, default=5.0, help="of audio in each run (default 5)")
-    parser.add_argument("--rounds", type=int, default=5, help="runs of each (default 5)")
-    parser.add_argument("--batch", type=int, default=1, help="utterances side by side (default 1)")
-    parser.add_argument("--cpu-time", action="store_true", help="count seconds of all cores, on a busy machine")
-    parser.add_argument("--train", action="store_true", help="also measure training steps, at train.batch_size")
-    cli.add_settings_arguments(parser)
-    cli.add_device_argument(parser)
+    timing.add_arguments(parser, 5.0, "audio")
     return cli.run(parser, _bench, argv)
 
 
@@ -41,10 +33,7 @@ def _bench(arguments: argparse.Namespace) -> None:
     from .model import SpecGrad
     from .settings import Settings
 
-    for name in ("steps", "threads", "seconds", "rounds", "batch"):
-        given = getattr(arguments, name)
-        if not min(given if isinstance(given, list) else [given]) > 0:
-            raise ValueError(f"--{name} is {given}; expected more than 0")
+    timing.require_positive(arguments, "steps", "threads", "seconds", "rounds", "batch")
     device = cli.device(arguments.device)
     settings = cli.settings(Settings, arguments, "specgrad")
     model = SpecGrad.from_pretrained(arguments.checkpoint) if arguments.checkpoint else SpecGrad(settings.model)

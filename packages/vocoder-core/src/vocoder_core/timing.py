@@ -8,15 +8,40 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from . import cli
+
 if TYPE_CHECKING:
+    import argparse
+
     import torch
 
     from .mel import MelConfig
 
 Key = TypeVar("Key")
 Run = Callable[[], float]  # does some work, returns how much: samples made or trained on, seconds of audio
+
+
+def add_arguments(parser: argparse.ArgumentParser, seconds: float, of: str) -> None:
+    """What every X-bench can be told, but for threads: the network, how long and how often, the clock, training too."""
+    parser.add_argument("--checkpoint", type=Path, help="measure this folder's network instead of --config's")
+    parser.add_argument("--seconds", type=float, default=seconds, help=f"of {of} in each run (default {seconds:g})")
+    parser.add_argument("--rounds", type=int, default=5, help="runs of each (default 5)")
+    parser.add_argument("--batch", type=int, default=1, help="utterances side by side (default 1)")
+    parser.add_argument("--cpu-time", action="store_true", help="count seconds of all cores, on a busy machine")
+    parser.add_argument("--train", action="store_true", help="also measure training steps, at train.batch_size")
+    cli.add_settings_arguments(parser)
+    cli.add_device_argument(parser)
+
+
+def require_positive(arguments: argparse.Namespace, *names: str) -> None:
+    """Raise ValueError for one of these arguments, or a value in its list, that is not above 0."""
+    for name in names:
+        given = getattr(arguments, name)
+        if not min(given if isinstance(given, list) else [given]) > 0:
+            raise ValueError(f"--{name} is {given}; expected more than 0")
 
 
 def in_turn(runs: dict[Key, Run], rounds: int, cpu_time: bool = False) -> dict[Key, list[float]]:

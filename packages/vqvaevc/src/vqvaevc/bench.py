@@ -12,7 +12,6 @@ import argparse
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vocoder_core import cli, timing
@@ -28,16 +27,9 @@ SPEAKERS = 109  # VCTK's, of a config that is to take its speakers from a corpus
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit status."""
     parser = argparse.ArgumentParser(prog="vqvaevc-bench", description="Speed of generation (and of training).")
-    parser.add_argument("--checkpoint", type=Path, help="measure this folder's network instead of --config's")
-    parser.add_argument("--seconds", type=float, default=2.0, help="of computing in each run (default 2)")
-    parser.add_argument("--rounds", type=int, default=5, help="runs of each backend (default 5)")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads; a single stream uses one (default 1)")
-    parser.add_argument("--batch", type=int, default=1, help="utterances or targets side by side (default 1)")
     parser.add_argument("--backends", nargs="+", choices=["torch", "numba"], help="default: all that fit the device")
-    parser.add_argument("--cpu-time", action="store_true", help="count the seconds of this process, on a busy machine")
-    parser.add_argument("--train", action="store_true", help="also measure training steps, at train.batch_size")
-    cli.add_settings_arguments(parser)
-    cli.add_device_argument(parser)
+    timing.add_arguments(parser, 2.0, "computing")
     return cli.run(parser, _bench, argv)
 
 
@@ -47,9 +39,7 @@ def _bench(arguments: argparse.Namespace) -> None:
     from .model import VQVAEVC
     from .settings import Settings
 
-    for name in ("seconds", "rounds", "threads", "batch"):
-        if not getattr(arguments, name) > 0:
-            raise ValueError(f"--{name} is {getattr(arguments, name)}; expected more than 0")
+    timing.require_positive(arguments, "seconds", "rounds", "threads", "batch")
     device = cli.device(arguments.device)
     torch.set_num_threads(arguments.threads)
     settings = cli.settings(Settings, arguments, "vqvaevc")

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import statistics
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vocoder_core import cli, timing
@@ -27,16 +26,9 @@ Row = tuple[str, int]  # precision, threads
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit status."""
     parser = argparse.ArgumentParser(prog="waveglow-vq-bench", description="Speed of synthesis (and of training).")
-    parser.add_argument("--checkpoint", type=Path, help="measure this folder's network instead of --config's")
     parser.add_argument("--precision", nargs="+", choices=["fp32", "bf16"], default=["fp32"], help="default fp32")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="CPU threads (default 1 2)")
-    parser.add_argument("--seconds", type=float, default=5.0, help="of audio in each run (default 5)")
-    parser.add_argument("--rounds", type=int, default=5, help="runs of each (default 5)")
-    parser.add_argument("--batch", type=int, default=1, help="utterances side by side (default 1)")
-    parser.add_argument("--cpu-time", action="store_true", help="count seconds of all cores, on a busy machine")
-    parser.add_argument("--train", action="store_true", help="also measure training steps, at train.batch_size")
-    cli.add_settings_arguments(parser)
-    cli.add_device_argument(parser)
+    timing.add_arguments(parser, 5.0, "audio")
     return cli.run(parser, _bench, argv)
 
 
@@ -44,10 +36,7 @@ def _bench(arguments: argparse.Namespace) -> None:
     from .model import WaveGlowVQ
     from .settings import Settings
 
-    for name in ("threads", "seconds", "rounds", "batch"):
-        given = getattr(arguments, name)
-        if not min(given if isinstance(given, list) else [given]) > 0:
-            raise ValueError(f"--{name} is {given}; expected more than 0")
+    timing.require_positive(arguments, "threads", "seconds", "rounds", "batch")
     device = cli.device(arguments.device)
     settings = cli.settings(Settings, arguments, "waveglow_vq")
     model = WaveGlowVQ.from_pretrained(arguments.checkpoint) if arguments.checkpoint else WaveGlowVQ(settings.model)
