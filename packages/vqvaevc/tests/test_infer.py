@@ -177,3 +177,9 @@ def test_what_hears_nothing_babbles_in_the_voice_of_whoever_is_named(clip: np.nd
     model = VQVAEVC.from_pretrained(untrained(BABBLE, tmp_path / "babble"))
     anna, bruno = (copy(model, clip, 16_000, speaker=who, seed=0, backend="torch") for who in ("anna", "bruno"))
     assert anna.shape == clip.shape and np.abs(anna - bruno).max() > 1e-3
+
+
+def test_a_mel_louder_than_any_wave_is_refused_not_silently_nan(tmp_path: Path) -> None:
+    model = VQVAEVC.from_pretrained(untrained(VOCODER, tmp_path / "vocoder"))
+    with pytest.raises(ValueError, match="so loud that nothing can be predicted"):
+        model.synthesize(torch.full((80, 4), 60.0), seed=0)
