@@ -156,7 +156,7 @@ def spoken(model: VQVAEVC, made: Conditioned, samples: int, who: Tensor | None, 
     if how.settle and made.mel is None:
         raise ValueError(f"settle is {how.settle}; this model's decoder hears no mel to settle on, expected 0")
     if made.filters is not None and not made.filters.isfinite().all():
-        raise ValueError("the mel is so loud that nothing can be predicted by it; expected log_mel of a wave in [-1, 1]")
+        raise ValueError("a mel so loud that nothing can be predicted by it; expected that of a wave in [-1, 1]")
     wav = generate(model, made, samples, who, how)
     if not how.settle or made.mel is None:
         return wav
