@@ -72,8 +72,8 @@ class VQVAEVCConverter(Converter):
     """vqvaevc."""
 
     def __init__(self, folder: Path) -> None:
+        from vocoder_core.pitch import LEVELS
         from vqvaevc import VQVAEVC
-        from vqvaevc.pitch import LEVELS
 
         self.model = VQVAEVC.from_pretrained(folder)
         self.code_rate, self.size = self.model.code_rate, self.model.quantizer.size

@@ -10,12 +10,12 @@ import torch
 from safetensors.torch import load_file
 
 from vocoder_core.corpus import Corpus
+from vocoder_core.pitch import track, voice
 from vqvaevc import VQVAEVC, VQVAEVCConfig
 from vqvaevc.adapt import main, numbers, with_speaker
 from vqvaevc.check import bits_of
 from vqvaevc.condition import EncoderConfig
 from vqvaevc.overtone import OvertoneConfig
-from vqvaevc.pitch import track, voice
 from vqvaevc.preprocess import main as preprocess
 from vqvaevc.train import main as train
 

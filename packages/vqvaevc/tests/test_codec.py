@@ -14,11 +14,11 @@ from torch import Tensor
 from vocoder_core.corpus import Corpus
 from vocoder_core.mel import log_mel
 from vocoder_core.mel_presets import PRESETS
+from vocoder_core.pitch import LEVELS, PitchConfig, height, lags, numbers, smoothed, track, voice
 from vocoder_core.vq import QuantizerConfig
 from vqvaevc.codec import Codec, harmonics
 from vqvaevc.condition import EncoderConfig
 from vqvaevc.labels import LabelConfig
-from vqvaevc.pitch import LEVELS, PitchConfig, height, lags, numbers, smoothed, track, voice
 
 MEL = PRESETS["asr16"]
 SMALL = EncoderConfig(

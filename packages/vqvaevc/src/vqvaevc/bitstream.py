@@ -14,10 +14,10 @@ from torch import Tensor
 
 from vocoder_core import codes_file
 from vocoder_core.codes_file import Book, Coded
+from vocoder_core.pitch import LEVELS
 
 from .condition import WaveCodes
 from .conversion import Codes
-from .pitch import LEVELS
 from .timing import UNIT
 
 if TYPE_CHECKING:

@@ -21,11 +21,11 @@ from torch import Tensor
 from vocoder_core.mel import MelConfig, filterbank, log_mel
 from vocoder_core.mel_codec import Decoder, Encoder, envelope
 from vocoder_core.mel_codec.perturb import drop, factors, jitter, stretch
+from vocoder_core.pitch import LEVELS, PitchConfig, height, lags, moved, numbers, smoothed, voice
 from vocoder_core.vq import QuantizerConfig, quantizer
 
 from .condition import Conditioned, EncoderConfig, Frames, Pitch, drawn
 from .labels import LabelConfig
-from .pitch import LEVELS, PitchConfig, height, lags, moved, numbers, smoothed, voice
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

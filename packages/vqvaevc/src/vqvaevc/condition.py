@@ -20,11 +20,11 @@ from vocoder_core.griffinlim import griffin_lim
 from vocoder_core.linear_prediction import Predictor
 from vocoder_core.mel import MelConfig, log_mel
 from vocoder_core.mel_codec.perturb import jitter
+from vocoder_core.pitch import track
 from vocoder_core.vq import Quantizer, QuantizerConfig, quantizer
 
 from .encoder import STRIDES, WaveEncoder
 from .labels import LabelConfig
-from .pitch import track
 from .timing import UNIT, Timing
 
 Pitch = tuple[Tensor, Tensor]  # the lag of one period in samples (B, F), and the voicing (B, F) in [0, 1]

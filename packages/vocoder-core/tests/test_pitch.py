@@ -11,7 +11,19 @@ import torch
 from torch import Tensor
 
 from vocoder_core import audio
-from vqvaevc.pitch import LEVELS, STRETCH, PitchConfig, filled, height, lags, moved, numbers, smoothed, track, voice
+from vocoder_core.pitch import (
+    LEVELS,
+    STRETCH,
+    PitchConfig,
+    filled,
+    height,
+    lags,
+    moved,
+    numbers,
+    smoothed,
+    track,
+    voice,
+)
 
 RATE, HOP = 16_000, 256
 
@@ -81,7 +93,7 @@ def test_short_waves(samples: int) -> None:
 
 def test_a_long_file_is_the_same_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = track(voiced(140.0, 2.0), RATE, HOP)
-    monkeypatch.setattr("vqvaevc.pitch.PIECE", 7)
+    monkeypatch.setattr("vocoder_core.pitch.PIECE", 7)
     for seen, own in zip(track(voiced(140.0, 2.0), RATE, HOP), whole, strict=True):
         torch.testing.assert_close(seen, own)
 
