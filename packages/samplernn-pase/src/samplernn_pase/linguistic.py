@@ -3,7 +3,7 @@
     0 duration of the phone | 1 where in the phone, 0 to 1 | 2-6 the phone and its neighbours | 7-54 p6 ... j3
 
 in the order of an HTS label (`hts_label.FIELDS`); the variant linguistic_lf0 adds 55 log-F0 and 56 voicing of a
-recording. Origin: `SampleRNNPASEDataset._get_conds_linguistic` of davidalvarezdlt/samplernn_pase. There the vocabularies
+recording. Origin: `SampleRNNPASEDataset._get_conds_linguistic` of davidalvarezdlt/samplernn_pase. The vocabularies there
 were sets, whose order changes from process to process; here they are constants. There an undefined value was 0, like a
 real zero; here it is NaN, for whoever normalises to see.
 """
