@@ -43,8 +43,8 @@ CATEGORIES: dict[int, str] = {
     **dict.fromkeys(range(2, 7), "phonemes"), 27: "vowels", 31: "gpos", 33: "gpos", 41: "gpos", 49: "tobi",
 }  # fmt: skip
 RAW = (POSITION, 9, 10, 12, 13, 28, 29, VOICED)  # in 0..1 as they are: position, stress and accent a1 a2 b1 b2 c1 c2
-# What is z-scored, of 57; the 55 have those below 55.
-SCORED = tuple(index for index in range(LINGUISTIC_SIZE + 2) if index not in RAW and index not in CATEGORIES)
+# What is z-scored of the 55; LF0 is, too, where there is one.
+SCORED = tuple(index for index in range(LINGUISTIC_SIZE) if index not in RAW and index not in CATEGORIES)
 
 FRAME_TICKS = TICKS_PER_SECOND // 200  # 5 ms
 
