@@ -39,7 +39,7 @@ from .prepared import (
 from .summary import Summary, summary_of_blocks, summary_of_corpus
 
 PARTIAL = "partial"
-OURS = {MANIFEST, AUDIO, FEATURES, SPEAKERS, REJECTED, PARTIAL}
+OURS = {MANIFEST, AUDIO, FEATURES, SPEAKERS, REJECTED, PARTIAL, "features"}  # what vocoders add: features/
 
 
 def prepare(
