@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 
-from vocoder_core import mulaw
 from vqvaevc.model import VQVAEVC, VQVAEVCConfig
 
 MILLION = 1e6
@@ -22,15 +20,6 @@ def test_four_products_at_once_are_numpys(rows: int, columns: int) -> None:
     out = np.full(4 * rows, np.nan, np.float32)
     four(weight, bias, x.reshape(-1), out)
     np.testing.assert_allclose(out.reshape(4, rows), x.astype(np.float64) @ weight.T + bias, rtol=1e-5, atol=1e-5)
-
-
-@pytest.mark.parametrize("bits", [6, 8, 10])
-def test_mu_law_codes_are_the_cores(bits: int) -> None:
-    from vqvaevc.kernel import code_of
-
-    x = np.concatenate([np.linspace(-1.2, 1.2, 2001), np.geomspace(1e-8, 1, 500), [0.0, -0.0]]).astype(np.float32)
-    found = [code_of(float(value), 2 ** (bits - 1)) for value in x]
-    assert found == mulaw.encode(torch.from_numpy(x), bits).tolist()
 
 
 def test_a_sample_costs_six_million_products_where_the_original_needs_ten() -> None:

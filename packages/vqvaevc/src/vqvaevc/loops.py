@@ -131,7 +131,9 @@ class NumbaLoop:
     """The same by the compiled kernels. A row's samples depend neither on the batch nor on the number of threads."""
 
     def __init__(self, model: Any, state: State, speaker: Tensor | None, temperature: float) -> None:
-        from .packed import Packed, array, pitch_of
+        from vocoder_core.recurrent.excitation_kernel import pitch_of
+
+        from .packed import Packed, array
 
         self.config, self.array = model.config.labels, array
         self.sharpness = np.float32(1 / max(temperature, LEAST_TEMPERATURE))
@@ -143,7 +145,7 @@ class NumbaLoop:
             for part in (state.values, F.pad(state.codes, (0, made)), state.wav, state.excitation)
         )
         self.classes = array(labels.expanded(torch.arange(self.config.classes), self.config))
-        self.pitch = pitch_of(self.config)
+        self.pitch = pitch_of(self.config.excitation)
         nothing = of_nothing(self.config, model.condition.channels)
         compile_aloud(lambda: self._row(0, nothing, np.zeros((1, 0, 2))))
 

@@ -10,9 +10,7 @@ from torch import Tensor
 
 from vocoder_core.recurrent.streams import pack
 
-from . import labels
-from .kernel import Mouth, Pitch
-from .labels import LabelConfig
+from .kernel import Mouth
 from .listening import Ear, Upper
 from .warmup import State
 
@@ -89,14 +87,6 @@ class Packed:
         bias, spread_bias, hidden = (array(x) for x in (rnn.gru.bias_hh, rnn.spread.bias.repeat(4), state.hidden[i][b]))
         vectors, entries = np.zeros(len(spread), np.float32), np.zeros(4 * len(on), np.float32)
         return Upper(own, recurrent, bias, spread, spread_bias, on, on_bias, hidden, vectors, entries)
-
-
-def pitch_of(config: LabelConfig) -> Pitch:
-    """What labels are told of the excitation one pitch period ago."""
-    taps, widths = (np.array(x if config.pitch else (), np.int64) for x in (labels.TAPS, labels.WIDTHS))
-    quiet, loud, span = (np.float32(x) for x in (labels.QUIET, labels.LOUD, config.span))
-    weights = np.array(labels.WEIGHTS, np.float32)
-    return Pitch(taps, weights, widths, quiet, loud, span, labels.HELD, config.loudest)
 
 
 def halved(size: int) -> Tensor:

@@ -8,12 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vocoder_core import mulaw
+from vocoder_core import excitation, mulaw
+from vocoder_core.excitation import MEMORY, TAPS, WIDTHS
 
 from . import labels
-from .labels import TAPS, WIDTHS, LabelConfig
+from .labels import LabelConfig
 from .timing import UNIT
-from .warmup import MEMORY, State
+from .warmup import State
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Units:
 
     def periods(self) -> Tensor:
         """Lags as whole samples, none longer than what is remembered."""
-        return labels.periods(self.lag).clamp(max=MEMORY - WIDTHS[-1])
+        return excitation.periods(self.lag)
 
     def cut(self, first: int, last: int) -> Units:
         """Units first ... last - 1."""
@@ -110,14 +111,16 @@ class Excitations:
         taps = codes[:, [middle + tap for tap in TAPS]]
         square = self.classes[codes].square()
         powers = [square[:, middle - width // 2 : middle + width // 2 + 1].mean(1) for width in WIDTHS]
-        values = torch.cat([labels.companded(taps, self.config), labels.loudness(torch.stack(powers, dim=1))], dim=1)
-        return values, labels.foretells(self.classes[taps], self.units.voicing[:, block])
+        loud = excitation.loudness(torch.stack(powers, dim=1))
+        values = torch.cat([labels.companded(taps, self.config), loud], dim=1)
+        return values, excitation.foretells(self.classes[taps], self.units.voicing[:, block])
 
     def take(self, label: Tensor) -> None:
         """The sample's class (B,) is drawn."""
         if self.config.order:
             now = MEMORY + self.t
-            label = labels.held(label, self.excitation[:, now - labels.HELD + 1 : now], self.classes, self.config)
+            before = self.excitation[:, now - excitation.HELD + 1 : now]
+            label = excitation.held(label, before, self.classes, self.config.excitation)
         wav = (self.predicted + self.gain * self.classes[label]).clamp(-1, 1)
         self.wav[:, self.config.order + self.t] = wav
         self.excitation[:, MEMORY + self.t] = label

@@ -16,10 +16,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vocoder_core.excitation import MEMORY
+
 from . import labels
 from .labels import Told
-
-MEMORY = 1024  # samples of excitation that are remembered: more than the longest pitch period
 
 
 @dataclass(frozen=True)
