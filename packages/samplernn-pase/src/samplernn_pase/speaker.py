@@ -1,7 +1,7 @@
 """Speakers: how a model is told who speaks, and where the vectors come from that tell it.
 
     lookup          a learned vector of 15 for each speaker of the training set; `init` begins at another provider's
-    ge2e            256 numbers of the GE2E encoder (Wan et al. 2018), computed from speech: unseen speakers have them too
+    ge2e            256 numbers of the GE2E encoder (Wan et al. 2018), computed from speech: unseen speakers have one
     pase, pase+     the time mean of PASE's 100 features (1904.03416) or PASE+'s 256 (2001.09239): the paper's idea
     pase-finetune   the same 100, of an encoder whose weights learn with the vocoder's
     file            vectors that somebody computed, in an .npz or a folder of NAME.npy
@@ -13,6 +13,7 @@ Alvarez, Pascual & Bonafonte, "Problem-Agnostic Speech Embeddings for Multi-Spea
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
@@ -102,6 +103,16 @@ def encoder(provider: str, weights: str | Path | None = None) -> SpeakerEncoder:
 
         return PASE.load(weights)
     raise ValueError(f"speakers of {provider!r} are not computed from speech; expected one of {', '.join(COMPUTED)}")
+
+
+def fingerprint(weights: nn.Module) -> str:
+    """The sha256 of an encoder's weights: of their names, shapes and float32 values, whatever file they came in."""
+    found = hashlib.sha256()
+    for name, tensor in sorted(weights.state_dict().items()):
+        if tensor.is_floating_point():
+            values = tensor.detach().cpu().float().contiguous()
+            found.update(f"{name} {tuple(values.shape)}".encode() + values.numpy().astype("<f4").tobytes())
+    return found.hexdigest()
 
 
 class Given(nn.Module):
