@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -60,6 +61,32 @@ def test_the_public_networks_have_their_size(name: str, parameters: int) -> None
     assert sum(p.numel() for p in own.parameters()) == parameters - 3 * 448
     grown = sum(p.numel() for p in of_two.parameters()) - sum(p.numel() for p in own.parameters())
     assert grown == (2 * 8832 if name == "default" else 0)
+
+
+@pytest.mark.parametrize("name", FRONT_ENDS)
+def test_the_readme_says_how_large_each_config_is(name: str) -> None:
+    """The last column of its table; `small` with the speakers that it was trained on, whose half `codec` is."""
+    readme = Path(__file__).resolve().parents[1] / "README.md"
+    if not readme.is_file():
+        pytest.skip("no README beside the tests")
+    said = dict(re.findall(r"(?m)^\| `(\w+)` \|.*\| ([^|]+) \|$", readme.read_text(encoding="utf-8")))
+    shipped = VQVAEVC.from_pretrained().config.speakers
+    with torch.device("meta"):
+        model = VQVAEVC(replace(load(name).model, speakers=shipped if name in ("small", "codec") else ()))
+    size = said["small"] if name == "codec" else said[name]
+    assert f"{sum(p.numel() for p in model.parameters()):,}" == size.split()[0]
+    assert (said[name] == "the same") is (name == "codec")
+
+
+def test_the_parts_of_the_default_have_the_sizes_of_the_originals() -> None:
+    """Of 109 speakers, as published: encoder, table, each convolution and GRU of the context stack."""
+    with torch.device("meta"):
+        model = VQVAEVC(replace(load("default").model, speakers=tuple(f"p{i}" for i in range(109))))
+    over = model.overtone
+    parts = [model.condition.encoder, model.quantizer, *over.convs, *over.rnns, model.wavernn]
+    sizes = [sum(p.numel() for p in part.parameters()) for part in parts]
+    assert sizes[:-1] == [1_381_376, 65_536, 188_416, 318_464, 318_464, 2_399_232, 2_989_056, 2_989_056]
+    assert sizes[-1] == 5_355_008 - 3 * 448, "of the WaveRNN without what the mask keeps at zero"
 
 
 def test_speech_becomes_what_training_asks_for(shared_audio: Path, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from vocoder_core.vq import QuantizerConfig
 from vqvaevc import VQVAEVC, VQVAEVCConfig
-from vqvaevc.condition import EncoderConfig
+from vqvaevc.condition import Conditioned, EncoderConfig
 from vqvaevc.encoder import STRIDES, WaveEncoder
 from vqvaevc.labels import LabelConfig
 from vqvaevc.overtone import OvertoneConfig
@@ -187,6 +187,17 @@ def test_generation_hears_the_codes_that_training_hears(more: tuple[int, ...], a
     assert one.shape == other.shape == (1, 4, units)
     torch.testing.assert_close(one, other, rtol=0, atol=1e-12)
     assert len(own.condition.encode(wav)[0].unique()) > 1
+
+
+@pytest.mark.parametrize(("hop", "advance"), [(64, 15), (256, 8), (256, 0)])
+def test_a_sample_hears_the_frame_that_holds_the_sample_so_far_ahead(hop: int, advance: int) -> None:
+    """Frames are numbered here: unit 85 + k is heard at sample 64 k; what lies beyond the ends repeats them."""
+    made, count, at = Timing(advance=advance), 20, 6 * 64
+    told = Conditioned(frames=torch.arange(float(count)).expand(1, 1, count), hop=hop).units(made, at, 256)
+    assert told is not None and told.shape == (1, 1, 85 + 4)
+    for k in range(4):
+        assert told[0, 0, 85 + k] == min((at + 64 * k + 64 * advance) // hop, count - 1)
+    assert told[0, 0, 0] == 0, "before the first sample there is no frame but the first"
 
 
 @pytest.mark.parametrize("wrong", [{"warmup": 32}, {"warmup": 0}, {"advance": -1}, {"hop": 96}])
