@@ -192,7 +192,7 @@ def test_generation_hears_the_codes_that_training_hears(more: tuple[int, ...], a
 @pytest.mark.parametrize(("hop", "advance"), [(64, 15), (256, 8), (256, 0)])
 def test_a_sample_hears_the_frame_that_holds_the_sample_so_far_ahead(hop: int, advance: int) -> None:
     """Frames are numbered here: unit 85 + k is heard at sample 64 k; what lies beyond the ends repeats them."""
-    made, count, at = Timing(advance=advance), 20, 6 * 64
+    made, count, at = Timing(advance=advance), 23, 6 * 64
     told = Conditioned(frames=torch.arange(float(count)).expand(1, 1, count), hop=hop).units(made, at, 256)
     assert told is not None and told.shape == (1, 1, 85 + 4)
     for k in range(4):
