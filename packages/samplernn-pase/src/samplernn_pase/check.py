@@ -86,13 +86,9 @@ def bits_of(
     """
     before, after = model.context
     hop = model.config.mel.hop_length
-    around = (0, 0, before, after)
-    content, pitch = (
-        None if x is None else F.pad(x.transpose(1, 2), around[2:], mode="replicate").transpose(1, 2)
-        for x in (content, None if pitch is None else pitch)
-    )
-    assert content is not None, "given"
-    pitch = None if pitch is None else pitch[:, : content.shape[1] - after]
+    content = F.pad(content.transpose(1, 2), (before, after), mode="replicate").transpose(1, 2)
+    if pitch is not None:
+        pitch = F.pad(pitch.transpose(1, 2), (before, 0), mode="replicate").transpose(1, 2)
     who = spoken_by(model, names) if speaker is None else speaker
     normal = model.normal(list(names), content)
     made = model(F.pad(wav, (before * hop, 0)), content, who, normal=normal, pitch=pitch)

@@ -12,7 +12,7 @@
 
 Frame tiers are a GRU between two linear maps; an upsampler is one, too: y[r] = W[:, r] h + b[r]. The sample tier is a
 perceptron. What it reads meets in one of two ways: `concat`, [samples, conds, upper] -> Linear, is the PASE code's;
-`add` is SampleRNN's own sum. Written from the description; the public network with the same weights is the test's oracle.
+`add` is SampleRNN's own sum. Written from the description; the public network with the same weights is the oracle.
 """
 
 from __future__ import annotations

@@ -56,9 +56,8 @@ def _train(arguments: argparse.Namespace) -> None:
         model.to(device), Loss(settings.crop.carry), batches, settings.train, arguments.run,
         validate=check, device=device,
     )  # fmt: skip
-    print(
-        f"{arguments.run}: trained to step {last}; try: samplernn-pase-infer in.wav out.wav --checkpoint {arguments.run}"
-    )
+    told = f"samplernn-pase-infer in.wav out.wav --checkpoint {arguments.run}"
+    print(f"{arguments.run}: trained to step {last}; try: {told}")
 
 
 def with_speakers(
@@ -79,6 +78,8 @@ def with_speakers(
 
 def initial(config: SampleRNNPASEConfig, features: Features, given: Vectors | None, init: Any = None) -> SampleRNNPASE:
     """A new model that knows the statistics of its content and the vectors of its speakers, or --init's weights."""
+    from vocoder_core.speakers import Speakers
+
     from .model import SampleRNNPASE
     from .speaker import Given, begin
 
@@ -87,7 +88,7 @@ def initial(config: SampleRNNPASEConfig, features: Features, given: Vectors | No
         model.content.set_statistics(features.statistics)
         if given is not None and isinstance(model.voices, Given):
             model.voices.fill(given)
-        elif given is not None and model.voices is not None:
+        elif given is not None and isinstance(model.voices, Speakers):
             begin(model.voices.table, model.voices.names, given)
     return model
 
