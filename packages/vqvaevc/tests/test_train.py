@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -176,12 +177,26 @@ def test_perplexity_and_bits_a_second_of_known_shares() -> None:
     assert told["bits_per_second"] == 75 and told["bits_per_second_at_most"] == 100
 
 
-def test_the_probe_is_asked_about_held_out_clips_of_speakers_it_was_fitted_on(data: Path) -> None:
+def test_the_probe_is_asked_about_held_out_clips_of_speakers_it_was_fitted_on(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     check = Check(Corpus.open(data), CheckConfig(clips=4, seconds=0.5, synthesize=0, probe=2))
     seen = check.held_out.groups["seen"]
     fitted = check._fitted_on(seen)
     assert {entry.speaker for entry in fitted} == {entry.speaker for entry in seen}
     assert all(entry.split == "train" for entry in fitted) and all(entry.split != "train" for entry in seen)
+    order = [entry.id for entry in check.held_out.corpus.entries]  # a clip's codes are the number of its recording
+    monkeypatch.setattr(Check, "_histogram", lambda _, __, entry: np.eye(len(order))[order.index(entry.id)])
+    told: list[np.ndarray] = []
+    monkeypatch.setattr("vqvaevc.check.speaker_probe", lambda *given: told.extend(given) or 0.25)
+    figures = check.codes(SimpleNamespace(quantizer=True, code_rate=50.0))
+    counts, who, asked = told
+    about = [check.held_out.corpus.entries[int(row.argmax())] for row in counts]
+    assert [entry.id for entry, is_asked in zip(about, asked) if is_asked] == [entry.id for entry in seen]
+    assert [entry.id for entry, is_asked in zip(about, asked) if not is_asked] == [entry.id for entry in fitted]
+    names = sorted({entry.speaker for entry in seen})
+    assert [names[number] for number in who] == [entry.speaker for entry in about]
+    assert (figures["probe_accuracy"], figures["probe_chance"]) == (0.25, 1 / len(names))
 
 
 @pytest.mark.parametrize(
