@@ -6,7 +6,7 @@ LPCNet (Valin & Skoglund 2019, arXiv 1810.11846), for small networks. What the p
     e[u] = (x[u] - p[u]) / g        told: e[u-1], x[u-1], p[u], and what e was one pitch period ago; said: e[u]
 
 so that a network which knows nothing yet whispers what the mel says. Functions of whole waves, for training; the same
-sample by sample, for generation, is compiled in recurrent/excitation_kernel.py.
+sample by sample, for generation: recurrent/excitation_teller.py, and compiled excitation_kernel.py.
 """
 
 from __future__ import annotations

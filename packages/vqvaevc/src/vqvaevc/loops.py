@@ -30,7 +30,7 @@ from vocoder_core.recurrent.draws import LEAST_TEMPERATURE, draw
 from vocoder_core.recurrent.streams import compile_aloud, side_by_side
 
 from . import labels
-from .tellers import Bytes, Excitations, Units, of_nothing
+from .tellers import Units, of_nothing, teller
 from .timing import KERNEL, UNIT
 from .warmup import State
 
@@ -48,8 +48,7 @@ class TorchLoop:
         grus = [*(rnn.gru for rnn in model.overtone.rnns), model.wavernn.gru]
         self.cells = [(gru.input_weight(), gru.bias_of(speaker), gru.weight_hh, gru.bias_hh) for gru in grus]
         self.waiting: list[list[Tensor]] = [[], [], []]  # vectors that each convolution is yet to read
-        lab = model.config.labels
-        self.teller: Bytes | Excitations = Bytes(state) if lab.kind == "dual" else Excitations(lab, state)
+        self.teller = teller(model.config.labels, state)
 
     def __call__(self, units: Units, uniforms: np.ndarray) -> Tensor:
         """Waves (B, 64 K) of the next K units; uniforms (B, 64 K, labels of a sample) in [0, 1)."""

@@ -1,19 +1,17 @@
-"""What one sample tells the next, in torch: both bytes of it, or its excitation beside a prediction by the mel."""
+"""What one sample tells the next, in torch: both bytes of it, its class, or its excitation behind a prediction."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from vocoder_core import excitation, mulaw
-from vocoder_core.excitation import MEMORY, TAPS, WIDTHS
+from vocoder_core import excitation
+from vocoder_core.recurrent import excitation_teller
 
 from . import labels
 from .labels import LabelConfig
-from .timing import UNIT
 from .warmup import State
 
 
@@ -73,66 +71,52 @@ class Bytes:
         return labels.joined(torch.stack(self.said, dim=1))
 
 
-class Excitations:
-    """What is told of samples said as mu-law: as one, or as what a prediction by the mel leaves of it (labels.py)."""
+class Waves:
+    """What is told of samples said as mu-law: the one before."""
 
     def __init__(self, config: LabelConfig, state: State) -> None:
-        self.config, self.codes, self.wav, self.excitation = config, state.codes, state.wav, state.excitation
+        self.config, self.codes = config, state.codes
         self.classes = labels.expanded(torch.arange(config.classes, device=state.codes.device), config)
-        reach = WIDTHS[-1] // 2
-        self.around = torch.arange(-reach, reach + 1, device=state.codes.device)
 
     def begin(self, units: Units) -> None:
-        """A unit begins: room for 64 samples, behind those that are still needed."""
-        self.t, self.units = 0, units
-        self.wav = F.pad(self.wav[:, self.wav.shape[1] - self.config.order :], (0, UNIT))
-        self.excitation = F.pad(self.excitation[:, -MEMORY:], (0, UNIT), value=self.config.classes // 2)
+        """A unit begins."""
+        self.said: list[Tensor] = []
 
     def told(self) -> tuple[Tensor, Tensor]:
-        """Values (B, I) and codes (B, k) that the WaveRNN is told."""
-        block, order, bits = self.t * self.units.gain.shape[1] // UNIT, self.config.order, self.config.bits
-        self.gain = self.units.gain[:, block]
-        self.predicted, values = torch.zeros_like(self.gain), self.gain.new_zeros(len(self.gain), 0)
-        if not order:
-            return values, self.codes
-        last = self.wav[:, self.t : self.t + order].flip(1).double()
-        self.predicted = -(last * self.units.filters[:, block, 1:]).sum(1).float()
-        codes = [self.codes, mulaw.encode(self.predicted, bits)[:, None]]
-        if self.config.pitch:
-            values, foretold = self.period_ago(block)
-            codes.append(mulaw.encode(foretold / self.config.span, bits)[:, None])
-        return values, torch.cat(codes, dim=1)
-
-    def period_ago(self, block: int) -> tuple[Tensor, Tensor]:
-        """Values (B, taps + widths) of the excitation one pitch period ago, and what it foretells (B,)."""
-        place = MEMORY + self.t - self.units.periods()[:, block, None] + self.around
-        codes = self.excitation.gather(1, place.clamp(min=0))
-        middle = len(self.around) // 2
-        taps = codes[:, [middle + tap for tap in TAPS]]
-        square = self.classes[codes].square()
-        powers = [square[:, middle - width // 2 : middle + width // 2 + 1].mean(1) for width in WIDTHS]
-        loud = excitation.loudness(torch.stack(powers, dim=1))
-        values = torch.cat([labels.companded(taps, self.config), loud], dim=1)
-        return values, excitation.foretells(self.classes[taps], self.units.voicing[:, block])
+        """Values (B, 0) and codes (B, 1) that the WaveRNN is told."""
+        return self.classes.new_zeros(len(self.codes), 0), self.codes
 
     def take(self, label: Tensor) -> None:
         """The sample's class (B,) is drawn."""
-        if self.config.order:
-            now = MEMORY + self.t
-            before = self.excitation[:, now - excitation.HELD + 1 : now]
-            label = excitation.held(label, before, self.classes, self.config.excitation)
-        wav = (self.predicted + self.gain * self.classes[label]).clamp(-1, 1)
-        self.wav[:, self.config.order + self.t] = wav
-        self.excitation[:, MEMORY + self.t] = label
         self.codes = label[:, None]
-        if self.config.order:
-            self.codes = torch.stack([label, mulaw.encode(wav, self.config.bits)], dim=1)
-        self.t += 1
+        self.said.append(label)
 
     def past(self) -> Tensor:
-        """What the context stack is told of the next sample, (B, C)."""
+        """What the context stack is told of the next sample, (B, 1)."""
         return labels.companded(self.codes, self.config)
 
     def end(self) -> Tensor:
         """The unit's wave (B, 64)."""
-        return self.wav[:, self.config.order :]
+        return self.classes[torch.stack(self.said, dim=1)].clamp(-1, 1)
+
+
+class Excitations(excitation_teller.Excitations):
+    """What is told of samples said as what a prediction by the mel leaves of them."""
+
+    def __init__(self, config: LabelConfig, state: State) -> None:
+        super().__init__(config.excitation, state.codes, state.wav, state.excitation)
+
+    def begin(self, units: Units) -> None:  # type: ignore[override]
+        """A unit begins."""
+        super().begin(units.filters, units.gain, units.periods(), units.voicing)
+
+    def past(self) -> Tensor:
+        """What the context stack is told of the next sample, (B, 2)."""
+        return excitation.companded(self.codes, self.config.classes)
+
+
+def teller(config: LabelConfig, state: State) -> Bytes | Waves | Excitations:
+    """What tells samples of such labels, after a state."""
+    if config.kind == "dual":
+        return Bytes(state)
+    return Excitations(config, state) if config.order else Waves(config, state)

@@ -2,7 +2,7 @@
 
 draws       seeds to uniforms, a label from a distribution and a uniform
 primitives  exp, products, a GRU step and a draw for kernels that numba compiles; imports numba
-excitation_kernel  what is told of a sample behind a linear prediction, sample by sample; imports numba
+excitation_teller  what is told of a sample behind a linear prediction, sample by sample; compiled: excitation_kernel
 streams     which loop runs, its rows on threads, its weights on large pages
 recurrence  a GRU forward and backward whose input products are done beforehand; its compiled step: recurrence_kernel
 """
