@@ -35,6 +35,8 @@ def transcribe(text: str) -> list[Phone]:
     program = shutil.which("festival")
     if program is None:
         raise ValueError(f"Festival is not installed; on Debian and Ubuntu: apt install {PACKAGES}")
+    if not any(letter.isalnum() for letter in plain(text)):
+        raise ValueError(f"the text {text[:60]!r} has no word to say; expected English text")
     script = _SCRIPT.format(text=_quoted(plain(text)))
     try:
         done = subprocess.run(

@@ -80,7 +80,7 @@ def _goes_on(part: str) -> bool:
 
 
 def plain(text: str) -> str:
-    """In ASCII but for signs that are read; letters lose their accents, what cannot be read is left out and warned of."""
+    """In ASCII but for signs that are read; letters lose their accents, the unreadable is left out and warned of."""
     text = text.translate(_ASCII)
     decomposed = (c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
     kept = [c if c.isascii() or c in MONEY or c in SIGNS else "\0" for c in decomposed]
