@@ -3,8 +3,8 @@
     find("LJSpeech-1.1")  ->  [Utterance(id='LJ001-0001', speaker='lj', path=..., text=..., split=None), ...]
 
 Layouts: `table` manifest.tsv or .csv (table.py); `lists` train.txt, valid.txt, test.txt (split_lists.py); `ljspeech`,
-`vctk`, `arctic`, `libritts` (public_corpora.py); `speakers` one folder a speaker, any depth below, files beside them
-named after the root; `flat` all one speaker; `auto` the first of these that fits.
+`vctk`, `arctic`, `libritts`, `trimmed` (public_corpora.py); `speakers` one folder a speaker, any depth below, files
+beside them named after the root; `flat` all one speaker; `auto` the first of these that fits.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 __all__ = ["LAYOUTS", "Utterance", "find"]
 
-LAYOUTS = ("auto", "table", "lists", "ljspeech", "vctk", "arctic", "libritts", "speakers", "flat")
+LAYOUTS = ("auto", "table", "lists", "ljspeech", "vctk", "arctic", "libritts", "trimmed", "speakers", "flat")
 SHAPES = {  # a look at a folder that says whether it is the root of such a corpus, in the order in which `auto` asks
     "table": table.is_table,
     "lists": split_lists.is_split_lists,  # before the corpora: lists are added to LJSpeech
@@ -31,6 +31,7 @@ SHAPES = {  # a look at a folder that says whether it is the root of such a corp
     "vctk": public_corpora.is_vctk,
     "arctic": public_corpora.is_arctic,
     "libritts": public_corpora.is_libritts,
+    "trimmed": public_corpora.is_trimmed,
 }
 READERS = {
     "table": table.read,
@@ -39,6 +40,7 @@ READERS = {
     "vctk": public_corpora.vctk,
     "arctic": public_corpora.arctic,
     "libritts": public_corpora.libritts,
+    "trimmed": public_corpora.trimmed,
 }
 
 

@@ -19,7 +19,7 @@ from typing import Any
 from . import cli
 from .corpus import CorpusConfig
 from .download import NAMES
-from .layouts import LAYOUTS
+from .layouts import LAYOUTS, Utterance
 
 
 def parser(program: str, description: str) -> argparse.ArgumentParser:
@@ -48,8 +48,8 @@ def parser(program: str, description: str) -> argparse.ArgumentParser:
     return parser
 
 
-def prepare(arguments: argparse.Namespace, data: CorpusConfig, features: Any) -> None:
-    """Find, fetch if asked, prepare and report what the arguments of `parser` say.
+def prepare(arguments: argparse.Namespace, data: CorpusConfig, features: Any) -> list[Utterance]:
+    """Find, fetch if asked, prepare and report what the arguments of `parser` say; the recordings that were found.
 
     features: the dataclass that training will check.
     """
@@ -67,6 +67,7 @@ def prepare(arguments: argparse.Namespace, data: CorpusConfig, features: Any) ->
     utterances = [utterance for source in arguments.source for utterance in find(source, layout)]
     jobs = arguments.jobs or joblib.cpu_count()
     print(prepare(utterances, arguments.data, data, features=features, jobs=jobs, shard=arguments.shard))
+    return utterances
 
 
 def _add_setting(parser: argparse.ArgumentParser, flag: str, metavar: str, key: str, text: str) -> None:

@@ -5,6 +5,7 @@
     VCTK 0.92       txt/p225/p225_001.txt                           wav48_silence_trimmed/p225/p225_001_mic1.flac
     CMU ARCTIC      cmu_us_slt_arctic/etc/txt.done.data             cmu_us_slt_arctic/wav/arctic_a0001.wav
     LibriTTS        dev-clean/84/121123/84_121123_000007_000001.normalized.txt beside the .wav; LibriSpeech reads, too
+    trimmed         vctk/wav16_trimmed/p225/p225_001.wav, cmu_arctic/...: davidalvarezdlt/samplernn-pase on Kaggle
 Recordings that an index names but the disk lacks are returned all the same: opening them reports them.
 """
 
@@ -17,6 +18,7 @@ from .utterance import Utterance, audio_files, folders, read_text, spelled
 
 SUBSET = re.compile("(train|dev|test)-(clean|other)(-[0-9]+)?")
 SPLIT_OF_SUBSET = {"train": "train", "dev": "valid", "test": "test"}
+TRIMMED = "wav16_trimmed"
 PROMPT = re.compile(r'\(\s*(\S+)\s+"(.*)"\s*\)')
 
 
@@ -85,6 +87,21 @@ def libritts(root: Path) -> list[Utterance]:
     return found
 
 
+def is_trimmed(root: Path) -> bool:
+    """Whether `root` is VCTK or CMU ARCTIC of that data set, or a folder with such folders."""
+    return bool(_trimmed(root))
+
+
+def trimmed(root: Path) -> list[Utterance]:
+    """Speakers are folders; id = speaker/recording, as prompts are shared."""
+    found = []
+    for corpus in _trimmed(root):
+        for path in audio_files(corpus / TRIMMED):
+            speaker = spelled(path.relative_to(corpus / TRIMMED).parts[0])
+            found.append(Utterance(f"{speaker}/{spelled(path.stem)}", speaker, path))
+    return found
+
+
 def _listed(folder: Path, texts: dict[str, str], speaker: str, prefix: str) -> list[Utterance]:
     """What the index or the disk has: indexed recordings without a file and files without a text included."""
     files = {spelled(path.stem): path for path in audio_files(folder)}
@@ -95,6 +112,10 @@ def _listed(folder: Path, texts: dict[str, str], speaker: str, prefix: str) -> l
 def _voices(root: Path) -> list[Path]:
     candidates = [root, *folders(root)]
     return [folder for folder in candidates if (folder / "etc/txt.done.data").is_file() and (folder / "wav").is_dir()]
+
+
+def _trimmed(root: Path) -> list[Path]:
+    return [folder for folder in [root, *folders(root)] if (folder / TRIMMED).is_dir()]
 
 
 def _subsets(root: Path) -> list[Path]:
