@@ -1,7 +1,9 @@
 """pase-finetune: speakers by an encoder that learns with the vocoder, end to end (`pase_trained` in the paper's code).
 
-speech of each speaker (S, R) -> a second of it, each step another -> PASE -> vector -> the vocoder -> its loss
-                                                                     <----------------- gradient -----
+    speech of each speaker (S, R) -> a second of it, each step another -> PASE -> vector -> the vocoder -> its loss
+                                                                         <----------------- gradient -----
+
+Its weights begin at a public checkpoint's, and belong to the model's own.
 """
 
 from __future__ import annotations
