@@ -72,10 +72,16 @@ def fill(model: Any, seed: int) -> Any:
 
 
 def stable(model: Any) -> Tensor:
-    """The codes whose decoded sample has that code again, in float32 and in float64: waves of them hide no D3."""
+    """The codes whose decoded sample has that code again: waves of them hide no D3.
+
+    By their quantiser in float32 and in float64 (where the logarithm of 256 is still of single precision), and exactly.
+    """
     codes = torch.arange(256)
     samples = model._dequantize(codes)
-    return codes[(model._quantize(samples) == codes) & (model._quantize(samples.double()) == codes)]
+    precise = samples.double().numpy()
+    exact = 256 * (np.sign(precise) * np.log1p(255 * np.abs(precise)) / np.log(256) + 1) / 2
+    found = (model._quantize(samples), model._quantize(samples.double()), torch.from_numpy(np.floor(exact)))
+    return codes[torch.stack([one == codes for one in found]).all(0)]
 
 
 def wave(model: Any, rows: int, length: int) -> Tensor:
@@ -194,11 +200,11 @@ def agree(what: str, mode: str, one: np.ndarray, other: np.ndarray) -> None:
 @torch.no_grad()
 def heard_as_recorded(its: Theirs) -> Arrays:
     """The published code as it trains, its frame tiers hearing the recording itself: three frames of speech."""
-    model = fill(lightning(its, "acoustic", SMALL), 1).double()
+    model = fill(lightning(its, "acoustic", SMALL), 1)  # in float64 its quantiser would take silence for code 127
     heard = clip("slt/arctic_a0007", 16_000, 1.0, 0.5)[: 80 + CHUNK].astype(np.int16)
-    samples = torch.from_numpy(heard[None, :-1] / np.float32(32768)).double()
-    said = model(samples, content("acoustic", SMALL, 1, 3).double(), info(0), torch.tensor([1]))
-    return {"raw.wave": heard, "raw.logits": said[0, ::11, ::17].numpy().astype(np.float32)}
+    samples = torch.from_numpy(heard[None, :-1] / np.float32(32768))
+    said = model(samples, content("acoustic", SMALL, 1, 3), info(0), torch.tensor([1]))
+    return {"raw.wave": heard, "raw.logits": said[0, ::11, ::17].numpy()}
 
 
 @torch.no_grad()

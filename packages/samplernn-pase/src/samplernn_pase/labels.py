@@ -19,8 +19,6 @@ from torch import Tensor
 from vocoder_core import mulaw
 from vocoder_core.excitation import ExcitationConfig, Told
 
-LEAST = 1e-6  # of the public quantiser
-
 
 @dataclass(frozen=True)
 class LabelConfig:
@@ -86,8 +84,9 @@ def encode(wav: Tensor, config: LabelConfig) -> Tensor:
     law = config.classes - 1
     x = wav.double().clamp(-1, 1)
     companded = x.sign() * torch.log1p(law * x.abs()) / log1p(law)
-    # in double precision: in single 256 - 1e-6 is 256, and a sample at full scale becomes a class that is not there
-    return ((config.classes - LEAST) * (companded + 1) / 2).floor().long()
+    # theirs multiplies by 256 - 1e-6, which in single precision is 256: silence is 128, and a sample at full scale
+    # became a class that is not there
+    return (config.classes * (companded + 1) / 2).floor().long().clamp(max=config.classes - 1)
 
 
 def decode(codes: Tensor, config: LabelConfig) -> Tensor:
