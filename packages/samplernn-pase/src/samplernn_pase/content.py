@@ -28,13 +28,10 @@ if TYPE_CHECKING:
     from .statistics import Statistics
 
 Kind = Literal["mel80", "world43", "linguistic", "linguistic_lf0"]
-WIDTHS: Mapping[str, int] = {"mel80": 80, "world43": 43, "linguistic": 55, "linguistic_lf0": 57}
+WIDTHS: Mapping[str, int] = {"world43": 43, "linguistic": 55, "linguistic_lf0": 57}
 CLIP = 8.0  # deviations: a rare binary feature may lie 37 away
 UNDEFINED = -2.0  # deviations, of a number that is not defined
-LF0: Mapping[str, int] = {
-    "world43": 41,
-    "linguistic_lf0": 55,
-}  # of one who is never voiced: the mean
+LF0: Mapping[str, int] = {"world43": 41, "linguistic_lf0": 55}  # of one who is never voiced: the mean
 
 
 @dataclass(frozen=True)
@@ -49,6 +46,7 @@ class ContentConfig:
     vowels: tuple[str, ...] = ()
     gpos: tuple[str, ...] = ()
     tobi: tuple[str, ...] = ()
+    n_mels: int = 80  # bands of mel80: those of the model's mel, which fills them in
 
     def __post_init__(self) -> None:
         if self.embedding_size < 1:
@@ -61,7 +59,7 @@ class ContentConfig:
     @property
     def width(self) -> int:
         """C, of raw content."""
-        return WIDTHS[self.kind]
+        return self.n_mels if self.kind == "mel80" else WIDTHS[self.kind]
 
     @property
     def categories(self) -> dict[int, str]:
@@ -72,7 +70,7 @@ class ContentConfig:
     def scored(self) -> tuple[int, ...]:
         """Fields that are normalised."""
         if self.kind == "mel80":
-            return tuple(range(80))
+            return tuple(range(self.n_mels))
         if self.kind == "world43":
             return tuple(range(42))  # all but voicing
         return (*linguistic.SCORED, *((55,) if self.kind == "linguistic_lf0" else ()))

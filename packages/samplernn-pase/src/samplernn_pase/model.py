@@ -13,7 +13,7 @@ and who says it. 47,830,439 parameters in the public code with 126 speakers.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import log
 from typing import Literal
 
@@ -75,8 +75,7 @@ class SampleRNNPASEConfig:
             )
         if len(set(self.speakers)) < len(self.speakers):
             raise ValueError(f"speakers has {len(self.speakers)} names, some of them twice; expected different ones")
-        if self.content.kind == "mel80" and self.mel.n_mels != self.content.width:
-            raise ValueError(f"mel.n_mels is {self.mel.n_mels}; expected {self.content.width} for content mel80")
+        object.__setattr__(self, "content", replace(self.content, n_mels=self.mel.n_mels))
         if (self.labels.order or self.settle) and self.content.kind != "mel80":
             raise ValueError(
                 f"labels.order is {self.labels.order}, settle {self.settle}, content.kind {self.content.kind}; "
