@@ -9,6 +9,7 @@ import types
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -41,11 +42,25 @@ def test_tensors_and_plain_values_come_back(tmp_path: Path) -> None:
     assert torch.equal(tree["model"]["a"], torch.ones(2))
 
 
-def test_classes_of_named_projects_are_read_without_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("zipped", [True, False])  # torch < 1.6 wrote bare pickles
+def test_numbers_of_numpy_do_not_stand_in_the_way_of_weights(zipped: bool, tmp_path: Path) -> None:
+    """A scheduler keeps the best loss so far, which is one."""
+    tree = {"a": torch.ones(2), "lr_scheduler": {"best": np.float64(5.2), "worst": np.ones(2)}}
+    torch.save(tree, tmp_path / "a.pt", _use_new_zipfile_serialization=zipped)
+    found = read(tmp_path / "a.pt", "anything")
+    assert torch.equal(found["a"], torch.ones(2))
+    assert isinstance(found["lr_scheduler"]["best"], Inert)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_classes_of_named_projects_are_read_without_them(
+    zipped: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Settings kept in a dict subclass are a dict; any other class is inert; both only where the project was named."""
     settings = made_up("project.params", "AttrDict", dict, monkeypatch)
     thing = made_up("project.things", "Thing", object, monkeypatch)
-    torch.save({"params": settings(hop=256), "thing": thing()}, tmp_path / "a.pt")
+    tree = {"params": settings(hop=256), "thing": thing()}
+    torch.save(tree, tmp_path / "a.pt", _use_new_zipfile_serialization=zipped)
     with pytest.raises(ValueError, match="names project\\.\\S+, which no vocoder's weights need; refused"):
         read(tmp_path / "a.pt", "anything")
     tree = read(tmp_path / "a.pt", "anything", ("project.",))

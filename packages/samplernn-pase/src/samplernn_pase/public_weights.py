@@ -137,7 +137,7 @@ def _turned(name: str, tensor: Tensor, how: Layout) -> Tensor:
         who, told, numbers = tensor.split([how.speaker, words, tensor.shape[1] - how.speaker - words], dim=1)
         return torch.cat([who, numbers, told], dim=1)
     if name.endswith("spread.bias"):
-        return tensor.t()
+        return tensor.transpose(0, 1)
     kernel = tensor.dim() == 3
     if kernel and name.endswith("spread.parametrizations.weight.original1"):
         return tensor.transpose(1, 2)

@@ -7,6 +7,7 @@ imported; a file that names anything else is refused.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ HARMLESS = (
     "pytorch_lightning.", "lightning.", "lightning_fabric.", "omegaconf.", "numpy.", "pathlib.", "argparse.",
     "collections.", "typing.",
 )  # fmt: skip
+DICTS = (".AttributeDict", ".AttrDict")  # they hold hyper-parameters: a dict does as well
 
 
 class Inert:
@@ -32,22 +34,14 @@ def read(path: Path, expected: str, harmless: tuple[str, ...] = ()) -> dict[Any,
     expected: what the message of a missing file asks for. harmless: modules ("project.") the file may name besides
     the usual ones. Raises FileNotFoundError, or ValueError for a damaged file or one that names other code.
     """
-    import torch
-    from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
-
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; expected {expected}")
     try:
-        named = get_unsafe_globals_in_checkpoint(path)
-    except Exception:  # a file older than torch 1.6, or no checkpoint at all: the loader below says which
-        named = []
-    foreign = [name for name in named if not name.startswith((*HARMLESS, *harmless))]
-    if foreign:
-        raise ValueError(f"{path}: names {foreign[0]}, which no vocoder's weights need; refused, nothing in it was run")
-    dicts = (".AttributeDict", ".AttrDict")  # they hold hyper-parameters: a dict does as well
-    try:
-        with safe_globals([(dict if name.endswith(dicts) else Inert, name) for name in named]):
-            tree = torch.load(path, map_location="cpu", weights_only=True)
+        tree = _load(path, (*HARMLESS, *harmless))
+    except ForeignCode as error:
+        raise ValueError(
+            f"{path}: names {error}, which no vocoder's weights need; refused, nothing in it was run"
+        ) from None
     except Exception as error:  # bytes made to be hostile may raise anything
         reason = " ".join(str(error).split())[:150]
         raise ValueError(
@@ -56,3 +50,31 @@ def read(path: Path, expected: str, harmless: tuple[str, ...] = ()) -> dict[Any,
     if not isinstance(tree, dict):
         raise ValueError(f"{path}: holds a {type(tree).__name__}; expected a dict of tensors")
     return tree
+
+
+class ForeignCode(Exception):
+    """A name of something that is not needed to read weights."""
+
+
+def _load(path: Path, harmless: tuple[str, ...]) -> Any:
+    """What is in the file. Raises ForeignCode, or whatever torch raises."""
+    import torch
+    from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
+
+    try:
+        named = get_unsafe_globals_in_checkpoint(path)
+    except Exception:  # a file older than torch 1.6 (or none at all) says at each try the next name that it needs
+        named = []
+    while True:
+        for name in named:
+            if not name.startswith(harmless):
+                raise ForeignCode(name)
+        read_as = [(dict if name.endswith(DICTS) else Inert, name) for name in named]
+        try:
+            with safe_globals(read_as):
+                return torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as error:
+            found = re.search(r"Unsupported global: GLOBAL (\S+)", str(error))
+            if found is None or found[1] in named:
+                raise
+            named = [*named, found[1]]
