@@ -170,7 +170,7 @@ REFUSED: dict[str, tuple[Any, list[str], str]] = {
     "another mixer": (changed(MIX, 6, 99), [], "mixer reads 99 numbers; expected a speaker's and one of [43, 85, 87]"),
     "no tier": (without("frames_layers.0.rnn_h0"), [], "has no tensor for mid.first"),
     "misshapen": (changed("sample_layer.comb_layer.weight", 8, 23), [], "size mismatch"),
-    "flat": (changed("frames_layers.0.upsample_bias", 160), [], "frames_layers.0.upsample_bias is of shape (160,); expected"),
+    "flat": (changed("frames_layers.0.upsample_bias", 160), [], "upsample_bias is of shape (160,); expected"),
     "not a number": (weights() | {SAMPLES: torch.full((256, 256), torch.nan)}, [], "holds NaN or infinite"),
 }  # fmt: skip
 

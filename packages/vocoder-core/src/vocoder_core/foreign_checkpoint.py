@@ -69,7 +69,7 @@ def _load(path: Path, harmless: tuple[str, ...]) -> Any:
         for name in named:
             if not name.startswith(harmless):
                 raise ForeignCode(name)
-        read_as = [(dict if name.endswith(DICTS) else Inert, name) for name in named]
+        read_as: list[Any] = [(dict if name.endswith(DICTS) else Inert, name) for name in named]
         try:
             with safe_globals(read_as):
                 return torch.load(path, map_location="cpu", weights_only=True)
