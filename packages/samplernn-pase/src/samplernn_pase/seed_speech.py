@@ -74,7 +74,8 @@ def seed(corpus: Corpus, entries: Sequence[Entry], seconds: float) -> tuple[np.n
     Shorter where there is no more. Raises ValueError where nothing is said at all.
     """
     rate = corpus.config.sample_rate
-    missing, parts, used = max(1, round(seconds * rate)), list[np.ndarray](), list[Entry]()
+    missing, parts = max(1, round(seconds * rate)), list[np.ndarray]()
+    used: list[Entry] = []
     for entry in order(entries):
         if missing <= 0:
             break

@@ -51,9 +51,11 @@ class SpeakerConfig:
             )
         if not 0 < self.seconds < float("inf"):
             raise ValueError(f"speaker.seconds is {self.seconds}; expected how much speech a vector is computed from")
+        if self.size < 0:
+            raise ValueError(f"speaker.size is {self.size}; expected 0 or more numbers, 0 being the provider's own")
         own = SIZES.get(self.init or self.provider, self.size if "file" in (self.init, self.provider) else None)
         expected = own if own is not None else self.size or LOOKUP_SIZE
-        if self.size not in (0, expected) or expected < 0:
+        if self.size not in (0, expected):
             raise ValueError(
                 f"speaker.size is {self.size}, vectors of {self.source or self.provider} have {expected} numbers: "
                 "leave speaker.size out"
