@@ -120,10 +120,13 @@ class Block(nn.Module):
 
 
 class Sinc(nn.Module):
-    """Band-passes between learned frequencies (SincNet, eq. 4): with f their edges in Hz and a Hamming-like window w,
+    """Band-passes between learned frequencies f1 and f2 in Hz (SincNet, eq. 4), with a window w.
 
     g(t) = (f2 sinc(2 f2 t) - f1 sinc(2 f1 t)) / (f2 - f1) * w(t)
     """
+
+    window: Tensor
+    time: Tensor
 
     LOWEST, NARROWEST = 50.0, 50.0  # Hz
 

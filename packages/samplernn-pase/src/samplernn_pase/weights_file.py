@@ -22,7 +22,7 @@ def fill(encoder: nn.Module, path: Path, expected: str) -> None:
     Raises FileNotFoundError, or ValueError, naming the first tensor, for a file that lacks one or has one that does not
     fit; what a run keeps beside its encoder is left alone.
     """
-    tree = foreign_checkpoint.read(path, expected, harmless=("torch.", "pase."))
+    tree = foreign_checkpoint.read(path, expected, harmless=("pase.",))
     tensors = tree.get("state_dict", tree)
     tensors = {str(name).removeprefix("frontend."): tensor for name, tensor in tensors.items()}
     own, known = encoder.state_dict(), {}
