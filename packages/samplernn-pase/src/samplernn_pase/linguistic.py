@@ -3,9 +3,9 @@
     0 duration of the phone | 1 where in the phone, 0 to 1 | 2-6 the phone and its neighbours | 7-54 p6 ... j3
 
 in the order of an HTS label (`hts_label.FIELDS`); the variant linguistic_lf0 adds 55 log-F0 and 56 voicing of a
-recording. Origin: `SampleRNNPASEDataset._get_conds_linguistic` of davidalvarezdlt/samplernn_pase. The vocabularies there
-were sets, whose order changes from process to process; here they are constants. There an undefined value was 0, like a
-real zero; here it is NaN, for whoever normalises to see.
+recording. Origin: `SampleRNNPASEDataset._get_conds_linguistic` of davidalvarezdlt/samplernn_pase. Its vocabularies were
+sets, whose order changes from process to process; here they are constants. An undefined value was 0 there, like a real
+zero; here it is NaN, for whoever normalises to see.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def frames(phones: Sequence[Phone], vocabularies: Mapping[str, tuple[str, ...]] 
             "the labels have no times; expected begin and end of each phone: align them, or predict durations"
         )
     counts = frame_counts(phones)
-    content = np.repeat(_vectors(phones, vocabularies), counts, axis=0)
+    content = np.repeat(vectors(phones, vocabularies), counts, axis=0)
     content[:, POSITION] = np.concatenate([np.linspace(0, 1, count) for count in counts])
     return content
 
@@ -80,8 +80,8 @@ def with_pitch(content: np.ndarray, acoustic: np.ndarray) -> np.ndarray:
     return np.concatenate([content[:length], acoustic[:length, -2:]], axis=1).astype(np.float32)
 
 
-def _vectors(phones: Sequence[Phone], vocabularies: Mapping[str, tuple[str, ...]]) -> np.ndarray:
-    """One row for each phone (P, 55); the position is still 0."""
+def vectors(phones: Sequence[Phone], vocabularies: Mapping[str, tuple[str, ...]] = VOCABULARIES) -> np.ndarray:
+    """One row for each phone (P, 55), as in `frames`; the position is 0, and so is a duration that is not known."""
     indices = {name: {word: i for i, word in enumerate(words)} for name, words in vocabularies.items()}
     made = np.zeros((len(phones), LINGUISTIC_SIZE), np.float32)
     unknown: set[str] = set()
