@@ -85,6 +85,13 @@ def libritts(root: Path, clip: Clip) -> None:
     put(root / "SPEAKERS.txt", "")
 
 
+def trimmed(root: Path, clip: Clip) -> None:
+    for corpus, name in (("vctk", "p225/p225_001"), ("vctk", "p23/p23_9"), ("cmu_arctic", "slt/arctic_a0001")):
+        clip(root / corpus / "wav16_trimmed" / f"{name}.wav")
+        put(root / corpus / "wav16_trimmed_conds_linguistic" / f"{name}.lab", "")
+        put(root / corpus / "speaker-info.txt", "name,gender\n")
+
+
 def test_ljspeech(tmp_path: Path, clip: Clip):
     """Index and disk together: a line without a file is there to be reported, a file without a line has no text."""
     ljspeech(tmp_path, clip)
@@ -140,6 +147,17 @@ def test_libritts(tmp_path: Path, clip: Clip):
     ]
     assert [utterance.text for utterance in found] == [None, *["matthew Cuthbert is surprised"] * 2]
     assert ids(find(tmp_path / "dev-clean")) == ["84_121123_000007_000001"]
+
+
+def test_trimmed(tmp_path: Path, clip: Clip):
+    """Both corpora of that data set together, or one of them; what belongs to the recordings is no speaker."""
+    trimmed(tmp_path, clip)
+    found = find(tmp_path)
+    assert found == find(tmp_path, "trimmed")
+    assert ids(found) == ["p23/p23_9", "p225/p225_001", "slt/arctic_a0001"]
+    assert [utterance.speaker for utterance in found] == ["p23", "p225", "slt"]
+    assert all(utterance.path.is_file() for utterance in found)
+    assert ids(find(tmp_path / "cmu_arctic")) == ["slt/arctic_a0001"]
 
 
 @pytest.mark.parametrize("layout", [ljspeech, vctk_092, libritts])
