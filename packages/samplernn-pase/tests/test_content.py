@@ -1,4 +1,4 @@
-"""Content: every field of every kind as the tiers hear it, by formulas; statistics by speaker; vocabularies in order."""
+"""Content: every field of every kind as the tiers hear it, by formulas; statistics by speaker; words in order."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_every_field_is_heard_as_its_kind_says(kind: str) -> None:
 
 
 def test_which_fields_are_numbers_switches_and_words() -> None:
-    """The paper's layout: phone, its neighbours, vowel, parts of speech and tone are words; stress and voicing as told."""
+    """The paper's layout: phone, its neighbours, vowel, parts of speech and tone are words."""
     config = ContentConfig("linguistic_lf0")
     words = {2, 3, 4, 5, 6, 27, 31, 33, 41, 49}
     switches = {1, 9, 10, 12, 13, 28, 29, 56}

@@ -59,7 +59,7 @@ def test_a_sample_at_full_scale_is_a_class_that_exists() -> None:
 
 
 def test_the_public_decoder_gives_the_lower_edges_of_its_cells() -> None:
-    """v = 2 code / 256 - 1, then the inverse law, with the sign that the refactor lost (D1): half of all are negative."""
+    """v = 2 code / 256 - 1, then the inverse law, with the sign that the refactor lost (D1): half are negative."""
     codes = torch.arange(256)
     v = 2 * np.arange(256) / 256 - 1
     expected = np.sign(v) * ((1 + 255.0) ** np.abs(v) - 1) / 255

@@ -1,4 +1,4 @@
-"""The three tiers against loops of single steps in numpy: what each step reads, what it hands down, how weights begin."""
+"""The three tiers against loops of single steps in numpy: what each step reads, what it gives, how weights begin."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_upsampling_is_a_transposed_convolution_with_a_bias_for_each_place(norme
 @NORMED
 @pytest.mark.parametrize("channels", [1, 2])
 def test_a_frame_tier_is_a_loop_of_single_steps(normed: bool, channels: int) -> None:
-    """Step i reads the 8 samples before sample 8 i after `before`, its conds, the upper tier's vector, and its state."""
+    """Step i reads the 8 samples before sample 8 i after `before`, its conds, the upper tier's vector, its state."""
     frame, steps, before = 8, 5, 11
     tier = frame_tier(frame * channels, 4, normed)
     wave, conds, upper = drawn(2, channels, before + frame * steps), drawn(2, steps, CONDS), drawn(2, steps, SIZE)
@@ -215,7 +215,7 @@ def uniform(weight: Tensor, bound: float) -> bool:
 
 @NORMED
 def test_weights_begin_as_the_papers_code_had_them(normed: bool) -> None:
-    """Kaiming's uniform, LeCun's, an orthogonal candidate, +-sqrt(6 / H) upsamplers. The refactor had none of it, D6."""
+    """Kaiming's uniform, LeCun's, an orthogonal candidate, +-sqrt(6 / H) upsamplers. The refactor lost it, D6."""
     torch.manual_seed(0)
     size, conds, taps, classes = 96, 50, 20, 64
     tier = FrameTier(80, 4, conds, size, normed)
