@@ -1,4 +1,4 @@
-"""The whole network: what a pass needs and gives, who speaks, chunks and their states, empty slots, and its refusals."""
+"""The whole network: what a pass needs and gives, who speaks, chunks and their states, empty slots, refusals."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_the_learned_first_state_gets_a_gradient_where_an_utterance_begins_and_o
 
 
 def test_each_sample_looks_back_and_never_at_itself() -> None:
-    """By gradients of a model told the recording itself: the frame tiers hear up to the step's beginning, no further."""
+    """By gradients of a model told the recording itself: the frame tiers hear up to the beginning of the step."""
     model = drawn(replace(WAVE, labels=LabelConfig(codec="seed", raw=True)))
     told = fed(model, rows=1, frames=2)
     told["wav"].requires_grad_()
