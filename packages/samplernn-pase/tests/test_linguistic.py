@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -89,7 +90,7 @@ def test_what_a_vocabulary_lacks_is_its_first_word_and_is_warned_of(
 
 def test_frames_follow_the_clock_and_no_error_adds_up(phones: list[Phone]) -> None:
     ticks = np.arange(0, 101) * 130_000  # 13 ms each: 2.6 frames, which the public code made 2 of
-    timed = [replace(phones[1], begin=int(a), end=int(b)) for a, b in zip(ticks, ticks[1:], strict=False)]
+    timed = [replace(phones[1], begin=int(a), end=int(b)) for a, b in pairwise(ticks)]
     counts = linguistic.frame_counts(timed)
     assert counts.sum() == 260 == len(linguistic.frames(timed))
     np.testing.assert_array_equal(counts.cumsum(), [round(int(t) / 50_000) for t in ticks[1:]])
