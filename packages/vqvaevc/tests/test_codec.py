@@ -8,6 +8,7 @@ from math import log
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from torch import Tensor
 
@@ -131,6 +132,15 @@ def test_training_is_a_function_of_its_seed_and_its_target_is_the_voice_as_it_wa
     torch.testing.assert_close(one.losses["mel"], (one.mel - mel).abs().mean())
     torch.testing.assert_close(one.losses["envelope"], (made.smooth @ (one.mel - mel)).abs().mean())
     assert one.losses.keys() == {"mel", "envelope", "commitment"}
+
+
+@pytest.mark.parametrize("on", ["jitter", "dropout", "stretch", None])
+def test_each_disturbance_of_codes_is_a_switch_of_its_own(speech: Speech, on: str | None) -> None:
+    strengths = dict.fromkeys(("jitter", "dropout", "stretch"), 0.0)
+    made, wav = started(speech, replace(SMALL, **strengths | ({on: 0.3} if on else {}))), speech(MEL).float()
+    mel, pitch = log_mel(wav, MEL), made.pitch(wav)
+    one, other = (made.decoded(mel, pitch, who(), seed).mel for seed in (5, 6))
+    assert torch.equal(one, other) is (on is None)
 
 
 def test_gradients_reach_everything_and_a_frozen_codec_gets_none(speech: Speech) -> None:

@@ -106,6 +106,21 @@ def test_noise_on_the_past_changes_what_is_told_not_what_is_to_be_said() -> None
     assert not torch.equal(one.logits[0], other.logits[0])
 
 
+def test_jitter_puts_a_neighbours_code_in_place_of_some_and_none_where_nothing_is_drawn() -> None:
+    """Chorowski et al. 2019: of training alone; vectors, and not the codes' own losses."""
+    config = replace(WAVE, encoder=replace(WAVE.encoder, jitter=0.5))
+    condition, wav = model_of(config).eval().condition, 0.3 * torch.randn(1, 64 * 1000, generator=torch.Generator())
+    clean, moved = (condition(wav, wav, AT, None, seed) for seed in (None, 7))
+    assert torch.equal(clean.units_, model_of().eval().condition(wav, wav, AT, None, 7).units_), "0: nothing moves"
+    own, told = (made.units_[0].t() for made in (clean, moved))
+    before, after = own.roll(1, 0), own.roll(-1, 0)
+    same, from_left, from_right = ((told[1:-1] == x[1:-1]).all(1) for x in (own, before, after))
+    assert (same | from_left | from_right).all()
+    distinct = (own != before).any(1)[1:-1] & (own != after).any(1)[1:-1]
+    assert distinct.sum() > 80 and 0.3 < 1 - same[distinct].float().mean() < 0.7
+    assert torch.equal(moved.losses["codebook"], clean.losses["codebook"])
+
+
 def test_one_batch_is_learned_by_heart() -> None:
     """From 16 bits a sample to below 12 in 50 steps: every part passes gradients on."""
     model, batch = model_of(replace(WAVE, speaker="learned", speaker_size=4)).train(), batch_of()
