@@ -1,9 +1,10 @@
-"""Training batches against a slow reading of the corpus: every frame once with what surrounds it, tails counted apart."""
+"""Training batches against a slow reading of the corpus: every frame once with what is around it; tails."""
 
 from __future__ import annotations
 
 import sys
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -112,7 +113,7 @@ def test_every_sample_of_every_utterance_counts_once_an_epoch(corpus: Corpus) ->
 def test_a_slot_goes_on_where_it_was(corpus: Corpus) -> None:
     """The chunk after this one begins behind it, unless a new utterance begins, or nothing is left."""
     made = epoch(batches(corpus))
-    for one, other in zip(made, made[1:]):
+    for one, other in pairwise(made):
         for slot in range(3):
             if other.reset[slot] == GOES_ON:
                 assert one.reset[slot] != EMPTY
