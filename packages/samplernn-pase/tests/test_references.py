@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from samplernn_pase import SampleRNNPASE, preprocess, train
 from samplernn_pase.pase import PASE
 from samplernn_pase.references import References
+from samplernn_pase.speaker import hearing
 from samplernn_pase.speaker_vectors import Vectors
 from vocoder_core.speakers import vectors
 
@@ -102,3 +106,27 @@ def test_a_checkpoint_needs_no_speech(references: References) -> None:
 def test_speech_that_does_not_fit_is_refused() -> None:
     with pytest.raises(ValueError, match=r"speech of speakers is \(2, 16000\); expected \(3, 1600 or more\)"):
         References(NAMES, 100).hear(torch.zeros(2, 16_000))
+
+
+@pytest.mark.slow
+def test_a_run_trains_the_encoder_and_its_folder_is_enough(shared_audio: Path, tmp_path: Path) -> None:
+    """From a checkpoint of PASE over a prepared corpus to a model whose encoder has learned, and hears strangers."""
+    torch.manual_seed(0)
+    begun = PASE()
+    torch.save(begun.state_dict(), tmp_path / "PASE.ckpt")
+    data, run = str(tmp_path / "data"), str(tmp_path / "run")
+    asked = ["--config", "tiny", "--jobs", "1", "--speaker-vectors", f"pase-finetune={tmp_path / 'PASE.ckpt'}"]
+    assert preprocess.main([str(shared_audio), data, *asked]) == 0
+    told = ["model.speaker.provider=pase-finetune", "model.speaker.seconds=2", "train.steps=2", "train.warmup=0",
+            "train.ema=0", "train.batch_size=2", "check.clips=1"]  # fmt: skip
+    assert train.main([data, run, "--config", "tiny", *(word for one in told for word in ("--set", one))]) == 0
+    model = SampleRNNPASE.from_pretrained(run)
+    assert isinstance(model.voices, References) and model.voices.names == ("carlo", "ivrvoice", "ru_nsh")
+    moved = [
+        name for name, parameter in begun.named_parameters()
+        if not torch.equal(parameter, model.voices.encoder.get_parameter(name))
+    ]  # fmt: skip
+    assert moved == [name for name, _ in begun.named_parameters()]
+    assert model.voices.vectors.isfinite().all()
+    encoder = hearing(model.config.speaker, model.voices)
+    assert encoder is model.voices.encoder and encoder.embed(voices()[0].numpy(), 16_000).shape == (100,)

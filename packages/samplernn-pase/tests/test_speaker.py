@@ -13,8 +13,8 @@ import pytest
 import torch
 from torch import nn
 
-from samplernn_pase import corpus_speakers, seed_speech, speaker_vectors
-from samplernn_pase.speaker import Given, SpeakerConfig, begin, check, encoder, recorded
+from samplernn_pase import corpus_speakers, seed_speech, speaker, speaker_vectors
+from samplernn_pase.speaker import Given, SpeakerConfig, begin, check, encoder, hearing, recorded
 from samplernn_pase.speaker_vectors import Vectors
 from vocoder_core import config as configs
 from vocoder_core.corpus import Corpus, CorpusConfig, prepare
@@ -71,6 +71,16 @@ def test_a_checkpoint_keeps_whose_vectors_it_takes_and_refuses_others() -> None:
     assert (brought.size, brought.fingerprint) == (7, "ab" * 32)
     with pytest.raises(ValueError, match=r"of 8 numbers.*takes file's of 7"):
         check(brought, some("anna", size=8))
+
+
+def test_a_model_hears_by_the_encoder_that_it_was_trained_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(speaker, "encoder", lambda provider, weights: Loudness())
+    assert hearing(SpeakerConfig("ge2e", fingerprint="12" * 32), Given(("anna",), 256)).dim == 256
+    with pytest.raises(ValueError, match=r"weights 121212121212, the model takes vectors .* of weights abababababab"):
+        hearing(SpeakerConfig("ge2e", fingerprint="ab" * 32), None)
+    monkeypatch.undo()
+    with pytest.raises(ValueError, match=r"speakers of 'lookup' are not computed from speech"):
+        hearing(SpeakerConfig(), None)
 
 
 # ---- given vectors

@@ -2,7 +2,8 @@
 
     DATA -> each speaker's seed: the first seconds of what he says in training (seed_speech.py) -> encoder -> vector
 
-Made once: where the file holds the vectors that are asked for, it is read.
+Made once: where the file holds the vectors that are asked for, it is read. Beside those of pase-finetune lies the
+encoder that made them, .safetensors, where training begins.
 """
 
 from __future__ import annotations
@@ -20,7 +21,11 @@ from .speaker_vectors import Vectors
 if TYPE_CHECKING:
     from vocoder_core.corpus import Corpus
 
+    from .references import References
+    from .speaker import SpeakerEncoder
+
 logger = logging.getLogger(__name__)
+HEARD = 10.0  # seconds at most of each speaker that an encoder learns from: every validation hears them all
 
 
 def path_of(folder: str | Path, source: str) -> Path:
@@ -43,24 +48,39 @@ def prepare(
     path = path_of(corpus.folder, config.source)
     if config.source not in COMPUTED:
         return _copied(corpus, path, weights)
-    made = encoder(config.source, weights)
-    speech = seed_speech.recordings(corpus)
+    made, speech = encoder(config.source, weights), seed_speech.recordings(corpus)
     if path.is_file():
         there = speaker_vectors.read(path)
         same = (there.provider, there.fingerprint, there.seconds) == (config.source, made.fingerprint, config.seconds)
         if same and there.names == tuple(speech):
             return there
         logger.info("%s: made anew: it held vectors of other speakers, weights or seconds", path)
-    rows, heard = list[np.ndarray](), list[float]()
+    rows, heard, rate = list[np.ndarray](), list[float](), corpus.config.sample_rate
     for name in tqdm(list(speech), unit="speaker", disable=None if progress else True):
         wav, _ = seed_speech.seed(corpus, speech[name], config.seconds)
-        rows.append(made.embed(wav, corpus.config.sample_rate))
-        heard.append(len(wav) / corpus.config.sample_rate)
-    vectors = Vectors(
-        tuple(speech), np.stack(rows), config.source, made.fingerprint, config.seconds, tuple(heard)
-    )  # fmt: skip
+        rows.append(made.embed(wav, rate))
+        heard.append(len(wav) / rate)
+    if config.source == "pase-finetune":
+        _keep(made, path.with_suffix(".safetensors"))
+    vectors = Vectors(tuple(speech), np.stack(rows), config.source, made.fingerprint, config.seconds, tuple(heard))
     speaker_vectors.write(path, vectors)
     return vectors
+
+
+def teach(voices: References, corpus: Corpus, seconds: float, new: bool) -> None:
+    """Give an encoder that is to learn the speech of its speakers, and, where it is new, the weights it begins at.
+
+    Raises FileNotFoundError for a corpus that has no vectors of pase-finetune.
+    """
+    import torch
+    from safetensors.torch import load_file
+
+    if new:
+        path = path_of(corpus.folder, "pase-finetune").with_suffix(".safetensors")
+        if not path.is_file():
+            raise FileNotFoundError(f"{path}: not there; prepare the corpus with --speaker-vectors pase-finetune=FILE")
+        voices.encoder.load_state_dict(load_file(path))
+    voices.hear(torch.from_numpy(references(corpus, voices.names, min(seconds, HEARD))))
 
 
 def references(corpus: Corpus, names: tuple[str, ...], seconds: float) -> np.ndarray:
@@ -88,3 +108,15 @@ def _copied(corpus: Corpus, path: Path, weights: str | Path | None) -> Vectors:
     if weights is not None:
         speaker_vectors.write(path, given)
     return given
+
+
+def _keep(made: SpeakerEncoder, path: Path) -> None:
+    from safetensors.torch import save
+    from torch import nn
+
+    from vocoder_core.corpus.block import replacing
+
+    assert isinstance(made, nn.Module)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as file:
+        file.write(save(made.state_dict()))

@@ -29,7 +29,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="recordings, and where their vectors go, of one also out.npy; or a prepared corpus",
     )  # fmt: skip
     parser.add_argument("--provider", choices=["ge2e", "pase", "pase+"], default="ge2e", help="(default ge2e)")
-    parser.add_argument("--weights", type=Path, metavar="FILE", help="the encoder's; ge2e has its own in Resemblyzer")
+    parser.add_argument(
+        "--weights", "--speaker-weights", type=Path, metavar="FILE", help="the encoder's; ge2e's are in Resemblyzer"
+    )
     parser.add_argument("--seconds", type=float, default=60.0, help="of speech, pauses left out (default 60)")
     return cli.run(parser, _embed, argv)
 

@@ -33,6 +33,7 @@ from . import labels, speaking
 from .condition import Mixer
 from .content import Content, ContentConfig
 from .labels import LabelConfig
+from .references import References
 from .speaker import Given, SpeakerConfig
 from .tiers import FrameTier, SampleTier, carried, frames_of
 
@@ -238,5 +239,7 @@ def voices(config: SampleRNNPASEConfig) -> Speakers | Given | None:
     """The speakers that a model knows by name: with learned vectors, or with given ones; None where it knows nobody."""
     if not config.speakers or not config.speaker.size:
         return None
-    kind = Speakers if config.speaker.provider == "lookup" else Given
+    if config.speaker.provider == "lookup":
+        return Speakers(config.speakers, config.speaker.size)
+    kind = References if config.speaker.provider == "pase-finetune" else Given
     return kind(config.speakers, config.speaker.size)

@@ -8,11 +8,16 @@ Its weights begin at a public checkpoint's, and belong to the model's own.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 
 from .pase import PASE, SHORTEST
 from .speaker import Given
+
+if TYPE_CHECKING:
+    from .speaker_vectors import Vectors
 
 WINDOW = 16_000  # samples that are heard of each speaker in a training step; validation hears all there is
 
@@ -20,9 +25,10 @@ WINDOW = 16_000  # samples that are heard of each speaker in a training step; va
 class References(Given):
     """The names of a model's speakers, speech of theirs, and the encoder that makes vectors of it and learns.
 
-    Filled like `Given` by the vectors that the encoder makes before it learns: how those are spread is how all later
-    ones are told. `vectors` holds what the encoder as it was last validated makes of each speaker; a checkpoint keeps
-    it, and needs no speech. The encoder's norms keep their statistics: a vector is of one speaker, not of a batch.
+    Filled like `Given` by the vectors that the encoder makes before it learns, whose mean all later ones are told
+    without; their size is that of features with unit variance, and stays. `vectors` holds what the encoder as it was
+    last validated makes of each speaker; a checkpoint keeps it, and needs no speech. The encoder's norms keep their
+    statistics: a vector is of one speaker, not of a batch.
     """
 
     waves: Tensor
@@ -31,6 +37,11 @@ class References(Given):
         super().__init__(names, size)
         self.encoder = PASE()
         self.register_buffer("waves", torch.zeros(len(names), 0), persistent=False)
+
+    def fill(self, given: Vectors) -> None:
+        """See Given."""
+        super().fill(given)
+        self.scale.fill_(1.0)
 
     def hear(self, waves: Tensor) -> None:
         """Learn from speech (S, R) at 16 kHz of all speakers, R at least 0.1 s. Raises ValueError for another shape."""

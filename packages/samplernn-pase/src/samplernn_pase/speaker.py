@@ -107,6 +107,24 @@ def encoder(provider: str, weights: str | Path | None = None) -> SpeakerEncoder:
     raise ValueError(f"speakers of {provider!r} are not computed from speech; expected one of {', '.join(COMPUTED)}")
 
 
+def hearing(config: SpeakerConfig, voices: nn.Module | None, weights: str | Path | None = None) -> SpeakerEncoder:
+    """What makes the vectors that a model takes, of anybody's speech; voices: the model's, weights as in `encoder`.
+
+    Raises ValueError for a model whose voices are a table, and, naming both, for weights that are not those that made
+    its speakers' vectors; FileNotFoundError without weights.
+    """
+    own = getattr(voices, "encoder", None)
+    if own is not None:  # it has learned with the model
+        return own
+    made = encoder(config.provider, weights)
+    if config.fingerprint not in ("", made.fingerprint):
+        raise ValueError(
+            f"the encoder is {_described(made.name, made.dim, made.fingerprint)}, the model takes vectors that are "
+            f"{_described(config.provider, config.size, config.fingerprint)}: give it the weights it was trained with"
+        )
+    return made
+
+
 def fingerprint(weights: nn.Module) -> str:
     """The sha256 of an encoder's weights: of their names, shapes and float32 values, whatever file they came in."""
     found = hashlib.sha256()

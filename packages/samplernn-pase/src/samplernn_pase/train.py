@@ -33,9 +33,11 @@ def _train(arguments: argparse.Namespace) -> None:
     from vocoder_core.corpus import Corpus
     from vocoder_core.train import fit
 
+    from . import corpus_speakers
     from .batches import Batches
     from .check import Check
     from .features import Features
+    from .references import References
     from .settings import Settings
 
     settings = cli.settings(Settings, arguments, "samplernn_pase")
@@ -48,6 +50,8 @@ def _train(arguments: argparse.Namespace) -> None:
     torch.manual_seed(settings.train.seed)
     device = cli.device(arguments.device)
     model = initial(config, features, given, arguments.init)
+    if isinstance(model.voices, References):
+        corpus_speakers.teach(model.voices, corpus, config.speaker.seconds, new=arguments.init is None)
     size, seed = settings.train.batch_size, settings.train.seed
     batches = Batches(corpus, features, model, settings.crop, size, seed, device)
     check = Check(corpus, features, settings.check)

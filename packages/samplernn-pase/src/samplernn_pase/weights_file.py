@@ -9,9 +9,10 @@ from torch import Tensor, nn
 from vocoder_core import foreign_checkpoint
 
 PROJECT = "github.com/santi-pdp/pase"
+NAMED = "by --speaker-weights FILE, of samplernn-pase-preprocess by --speaker-vectors"
 WHERE = {
-    "pase": f"get PASE.ckpt (veu.talp.cat/models/PASE.ckpt, of {PROJECT}) and name it by --speaker-weights FILE",
-    "pase+": f"get FE_e199.ckpt (linked by the README of {PROJECT}) and name it by --speaker-weights FILE",
+    "pase": f"get PASE.ckpt (veu.talp.cat/models/PASE.ckpt, of {PROJECT}) and name it {NAMED} pase=FILE",
+    "pase+": f"get FE_e199.ckpt (linked by the README of {PROJECT}) and name it {NAMED} pase+=FILE",
 }
 OTHERS = ("rnn.", "denseskips.")  # only PASE+ has them
 
