@@ -47,7 +47,7 @@ Promise = Callable[[World], None]
 Patch = tuple[Any, str, Any]  # of this object, this name, is this instead
 BROKEN = (
     AssertionError, ValueError, TypeError, RuntimeError, AttributeError, IndexError, KeyError, NotImplementedError,
-    SystemExit,
+    SystemExit, pytest.fail.Exception,
 )  # fmt: skip
 
 

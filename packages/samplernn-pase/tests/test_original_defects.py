@@ -146,7 +146,7 @@ def every_layer_begins_as_the_papers(_: World) -> None:
 
 def bounded(tensor: Tensor, bound: float, reached: float = 0.97) -> None:
     """Uniform in +-bound, as far as its ends tell."""
-    assert reached * bound < float(tensor.abs().max()) <= bound * (1 + 1e-6)
+    assert reached * bound < float(tensor.detach().abs().max()) <= bound * (1 + 1e-6)
 
 
 ORDER = """
