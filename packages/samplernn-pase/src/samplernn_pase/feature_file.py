@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import io
 import json
 import os
 from collections.abc import Iterator, Sequence
@@ -104,6 +105,11 @@ def discard(data: Path, name: str) -> None:
         (data / FOLDER / old).unlink(missing_ok=True)
 
 
+def first_frame(entry: Entry) -> int:
+    """Where the rows of an utterance begin."""
+    return entry.offset // (entry.samples // entry.frames)
+
+
 def manifest_digest(corpus: Corpus) -> str:
     """Names a prepared corpus: its recordings, their places, gains and splits."""
     return hashlib.sha256((corpus.folder / MANIFEST).read_bytes()).hexdigest()
@@ -136,8 +142,9 @@ class _Unfinished:
 
     path: Path
     blocks: list[list[Entry]]
-    done: dict[int, dict[str, str]]  # block -> reasons of those left out of it
-    array: np.ndarray  # (N_frames, C), a memory map of `part`
+    header: int  # bytes before the first row
+    row: int  # bytes of one
+    done: dict[int, dict[str, str]] = dataclasses.field(default_factory=dict)  # block -> reasons of those left out
 
     @property
     def part(self) -> Path:
@@ -150,24 +157,33 @@ class _Unfinished:
     @classmethod
     def open(cls, path: Path, entries: list[Entry], front_end: FrontEnd, made_with: dict[str, Any]) -> _Unfinished:
         """What a killed run left of this very work, or a new start."""
-        blocks = [entries[start : start + SIZE] for start in range(0, len(entries), SIZE)]
-        shape = (sum(entry.frames for entry in entries), front_end.width)
-        unfinished = cls(path, blocks, {}, np.empty(0))
-        try:
-            first, *lines = unfinished.log.read_bytes().splitlines(keepends=True)
-            rows = np.lib.format.open_memmap(unfinished.part, "r+")
-            if json.loads(first) == made_with and rows.shape == shape:
-                unfinished.done = dict(json.loads(line) for line in lines if line.endswith(b"\n"))
-                unfinished.array = rows
-                return unfinished
-        except (OSError, ValueError):  # nothing there, or cut short
-            pass
-        unfinished.log.unlink(missing_ok=True)
-        unfinished.array = np.lib.format.open_memmap(unfinished.part, "w+", front_end.dtype, shape)
-        unfinished.array.flush()
-        with replacing(unfinished.log) as file:
-            file.write(_line(made_with))
+        blocks = [entries[i : i + SIZE] for i in range(0, len(entries), SIZE)]
+        dtype, frames = np.dtype(front_end.dtype), sum(entry.frames for entry in entries)
+        header, shape = io.BytesIO(), (frames, front_end.width)
+        np.lib.format.write_array_header_1_0(header, {"descr": dtype.str, "fortran_order": False, "shape": shape})
+        unfinished = cls(path, blocks, header.tell(), front_end.width * dtype.itemsize)
+        size = header.tell() + frames * unfinished.row
+        if not unfinished._resume(made_with, size):
+            unfinished.log.unlink(missing_ok=True)
+            with open(unfinished.part, "wb") as file:
+                file.write(header.getvalue())
+                file.truncate(size)
+            with replacing(unfinished.log) as file:
+                file.write(_line(made_with))
         return unfinished
+
+    def _resume(self, made_with: dict[str, Any], size: int) -> bool:
+        """Take up what lies there, if it is of the same work."""
+        try:
+            first, *lines = self.log.read_bytes().splitlines(keepends=True)
+            if json.loads(first) != made_with or self.part.stat().st_size != size:
+                return False
+            self.done = dict(json.loads(line) for line in lines if line.endswith(b"\n"))
+        except (OSError, ValueError):  # nothing there, or cut short
+            return False
+        with replacing(self.log) as file:  # without half a line at its end
+            file.write(b"".join([first, *map(_line, self.done.items())]))
+        return True
 
     def missing(self) -> list[tuple[int, list[Entry]]]:
         """Blocks that are to be made."""
@@ -175,14 +191,18 @@ class _Unfinished:
 
     def keep(self, number: int, results: list[Rows]) -> None:
         """Put the rows of a block in their places, on disk, then say so."""
-        hop = self.blocks[number][0].samples // self.blocks[number][0].frames
-        for entry, rows in zip(self.blocks[number], results):
-            first = entry.offset // hop
-            self.array[first : first + entry.frames] = 0 if isinstance(rows, str) else rows
-        self.array.flush()  # type: ignore[attr-defined]
-        self.done[number] = {e.id: rows for e, rows in zip(self.blocks[number], results) if isinstance(rows, str)}
+        reasons: dict[str, str] = {}
+        with open(self.part, "r+b") as file:
+            for entry, rows in zip(self.blocks[number], results):
+                file.seek(self.header + first_frame(entry) * self.row)
+                file.write(bytes(entry.frames * self.row) if isinstance(rows, str) else rows.tobytes())
+                if isinstance(rows, str):
+                    reasons[entry.id] = rows
+            file.flush()
+            os.fsync(file.fileno())
+        self.done[number] = reasons
         with open(self.log, "ab") as file:
-            file.write(_line([number, self.done[number]]))
+            file.write(_line([number, reasons]))
             file.flush()
             os.fsync(file.fileno())
 

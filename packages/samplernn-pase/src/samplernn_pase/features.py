@@ -108,7 +108,7 @@ class Features:
 
 
 def _of(rows: np.ndarray, entry: Entry) -> np.ndarray:
-    first = entry.offset // (entry.samples // entry.frames)
+    first = feature_file.first_frame(entry)
     return rows[first : first + entry.frames]
 
 
