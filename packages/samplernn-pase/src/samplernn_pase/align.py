@@ -133,7 +133,7 @@ def _phrases(said: Sequence[Said], found: Sequence[_Word]) -> list[Phrase]:
     return [
         Phrase(
             tuple(lexicon.word(word, lexicon.pronunciations(word)[next(variants).variant]) for word in phrase.words),
-            lexicon.tone(phrase.mark),
+            lexicon.tone(phrase),
         )
         for phrase in said
     ]

@@ -16,16 +16,17 @@ LETTERS = {
 }  # fmt: skip
 # spelling -> sounds; ^ is the word's beginning, $ its end, _ in front or behind: with a vowel letter or without there
 _RULES = """
-^kn N|^gn N|^wr R|^ps S|^pn N|^x Z|^y Y|^wh W|^sch SH|^mc M AH K|^mac M AH K|tion$ SH AH N|tions$ SH AH N Z
-sion$ ZH AH N|cian$ SH AH N|ture$ CH ER|tures$ CH ER Z|ous$ AH S|ious$ IY AH S|ion$ Y AH N|ing$ IH NG|ings$ IH NG Z
-able$ AH B AH L|ible$ AH B AH L|ple$ P AH L|tle$ T AH L|dle$ D AH L|ble$ B AH L|gle$ G AH L|kle$ K AH L|fle$ F AH L
-zle$ Z AH L|sm$ Z AH M|age$ IH JH|ate$ EY T|ness$ N AH S|ment$ M AH N T|al$ AH L|el$ AH L|er$ ER|ers$ ER Z|or$ ER
-ar$ ER|ey$ IY|ie$ IY|ies$ IY Z|y$ IY|ight AY T|igh AY|eigh EY|augh AO|ough OW|ould UH D|tch CH|dge JH|sch S K|chr K R
-ch CH|sh SH|th TH|ph F|gh G|ck K|qu K W|ng NG|nk NG K|wh W|mb$ M|mn$ M|gn$ N|sce S EH|sci S AY|sc S K|ce S|ci S IH
-cy S IY|ge JH|gi JH IH|gy JH IY|cc K|ss S|ll L|tt T|pp P|bb B|dd D|ff F|gg G|mm M|nn N|rr R|zz Z|x K S|air EH R
-are$ EH R|ear IH R|eer IH R|oor AO R|our AW R|oar AO R|ore AO R|ire$ AY ER|ure Y UH R|ai EY|ay EY|au AO|aw AO|ea IY
-ee IY|ei IY|eu Y UW|ew UW|ie IY|oa OW|oe OW|oi OY|oy OY|oo UW|ou AW|ow OW|ue UW|ui UW|ar AA R|er ER|ir ER|or AO R
-ur ER|a AE|b B|c K|d D|e EH|f F|g G|h HH|i IH|j JH|k K|l L|m M|n N|o AA|p P|q K|r R|s S|t T|u AH|v V|w W|y IH|z Z
+^kn N|^gn N|^wr R|^ps S|^pn N|^x Z|^y Y|^wh W|^sch SH|^mc M AH K|^mac M AH K|ation$ EY SH AH N|ations$ EY SH AH N Z
+tion$ SH AH N|tions$ SH AH N Z|sion$ ZH AH N|cian$ SH AH N|ture$ CH ER|tures$ CH ER Z|ous$ AH S|ious$ IY AH S
+ion$ Y AH N|ing$ IH NG|ings$ IH NG Z|able$ AH B AH L|ible$ AH B AH L|ple$ P AH L|tle$ T AH L|dle$ D AH L|ble$ B AH L
+gle$ G AH L|kle$ K AH L|fle$ F AH L|zle$ Z AH L|sm$ Z AH M|age$ IH JH|ate$ EY T|ness$ N AH S|ment$ M AH N T|al$ AH L
+el$ AH L|er$ ER|ers$ ER Z|or$ ER|ar$ ER|ey$ IY|ie$ IY|ies$ IY Z|y$ IY|ight AY T|igh AY|eigh EY|augh AO|ough OW
+ould UH D|tch CH|dge JH|sch S K|chr K R|ch CH|sh SH|th TH|ph F|gh G|ck K|qu K W|ng NG|nk NG K|wh W|mb$ M|mn$ M|gn$ N
+sce S EH|sci S AY|sc S K|ce S|ci S IH|cy S IY|ge JH|gi JH IH|gy JH IY|cc K|ss S|ll L|tt T|pp P|bb B|dd D|ff F|gg G
+mm M|nn N|rr R|zz Z|x K S|air EH R|are$ EH R|ear IH R|eer IH R|oor AO R|our AW R|oar AO R|ore AO R|ire$ AY ER
+ure Y UH R|ai EY|ay EY|au AO|aw AO|ea IY|ee IY|ei IY|eu Y UW|ew UW|ie IY|oa OW|oe OW|oi OY|oy OY|oo UW|ou AW|ow OW
+ue UW|ui UW|ar AA R|er ER|ir ER|or AO R|ur ER|a AE|b B|c K|d D|e EH|f F|g G|h HH|i IH|j JH|k K|l L|m M|n N|o AA|p P
+q K|r R|s S|t T|u AH|v V|w W|y IH|z Z
 """
 _SPELLINGS = sorted(
     (tuple(rule.split(" ", 1)) for rule in _RULES.strip().replace("\n", "|").split("|")),

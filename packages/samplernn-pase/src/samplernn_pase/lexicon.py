@@ -20,23 +20,24 @@ from itertools import pairwise
 from . import letter_sounds
 from .full_context import VOWELS, Phrase, Syllable, Word, labels
 from .hts_label import Phone
-from .reading import read
+from .reading import Said, read
 
 logger = logging.getLogger(__name__)
 
 TONES = {"?": "H-H%", ".": "L-L%", "!": "L-L%"}  # at other marks it goes on: L-H%
-_FUNCTION_WORDS = {
-    "det": "the a an this that these those some any each every all both no another either neither many",
-    "in": "in of for on with by at from as if against about before after because under over into while without through"
-    " between among until per up down since during than like",
+_FUNCTION_WORDS = {  # of the classes and the words in Festival's guess; a word is of the first class that has it
+    "in": "in of for on that with by at from as if against about before because under after over into while without"
+    " through between among until per up down",
     "to": "to",
-    "md": "will would can could shall should may might must ought",
-    "cc": "and or but nor yet plus",
-    "wp": "who whom whose what which where when why how",
-    "pps": "my your his her its our their",
-    "aux": "be is am are was were been being have has had do does did",
+    "det": "the a an no some this each another those every all any these both neither many",
+    "md": "will may would can could should must ought might",
+    "cc": "and but or plus yet nor",
+    "wp": "who what where how when",
+    "pps": "her his their its our mine",
+    "aux": "is am are was were has have had be",
 }
 GPOS = {word: name for name, words in _FUNCTION_WORDS.items() for word in words.split()}
+_ASKING = frozenset("who whom whose what which where when why how".split())
 # Consonants that may begin an English syllable together; single ones may, but ng.
 _ONSETS = frozenset(
     "b l|b r|b y|d r|d w|d y|dh|f l|f r|f y|g l|g r|g w|g y|hh w|hh y|k l|k r|k w|k y|m y|n y|p l|p r|p y|s f|s k|s k l"
@@ -52,7 +53,7 @@ def transcribe(text: str) -> list[Phone]:
 def phrases(text: str) -> list[Phrase]:
     """A sentence as phrases of words; of several pronunciations the first."""
     return [
-        Phrase(tuple(word(spelling, pronunciations(spelling)[0]) for spelling in said.words), tone(said.mark))
+        Phrase(tuple(word(spelling, pronunciations(spelling)[0]) for spelling in said.words), tone(said))
         for said in read(text)
     ]
 
@@ -62,9 +63,10 @@ def word(spelling: str, phones: Sequence[str]) -> Word:
     return Word(spelling.lower(), syllables(phones), GPOS.get(spelling.lower(), "content"))
 
 
-def tone(mark: str) -> str:
-    """How the melody of a phrase ends that this mark follows."""
-    return TONES.get(mark, "L-H%")
+def tone(said: Said) -> str:
+    """How the melody of a phrase ends: a question rises, but not one that asks for a thing, what or why."""
+    asks = said.words[0].lower() in _ASKING
+    return "L-L%" if said.mark == "?" and asks else TONES.get(said.mark, "L-H%")
 
 
 def pronunciations(spelling: str) -> list[tuple[str, ...]]:

@@ -170,18 +170,27 @@ class Prosody(Vocoder):
         ]
 
     @torch.inference_mode()
-    def speak(self, phones: Sequence[Phone], speed: float = 1.0) -> Spoken:
-        """Labels -> mel and pitch. Phones that are timed keep their times; speed: of those that are not."""
+    def speak(self, phones: Sequence[Phone], speed: float = 1.0, pitch: Tensor | None = None) -> Spoken:
+        """Labels -> mel and pitch. Phones that are timed keep their times; speed: of those that are not.
+
+        pitch (F, 2): lags and voicing of a recording with those times; None: what is usual.
+        """
         timed = list(phones) if linguistic.is_timed(phones) else self.durations(phones, speed)
         counts = torch.from_numpy(linguistic.frame_counts(timed))
         kept = [phone for phone, count in zip(timed, counts.tolist(), strict=True) if count]
         if not kept:
             raise ValueError("the labels last less than one frame of 5 ms; expected a sentence")
-        guess = self(self.raw(kept)[None], counts[counts > 0][None])
-        voicing = voiced(guess.voicing)[0]
-        lag = torch.exp(guess.height[0] * PITCH_SPREAD + PITCH_MIDDLE)
+        given: tuple[Tensor, ...] = ()
+        if pitch is not None:
+            frames = int(counts.sum())
+            pitch = torch.cat([pitch[:frames], pitch[-1:].expand(max(0, frames - len(pitch)), 2)])
+            given = ((pitch[:, 0].log() - PITCH_MIDDLE) / PITCH_SPREAD)[None], pitch[:, 1][None]
+        guess = self(self.raw(kept)[None], counts[counts > 0][None], *given)
+        if pitch is None:
+            lag = torch.exp(guess.height[0] * PITCH_SPREAD + PITCH_MIDDLE)
+            pitch = torch.stack([lag, voiced(guess.voicing)[0]], dim=1)
         mel = self.sharpened(guess.mel * self.mel_std[:, None] + self.mel_mean[:, None])[0]
-        return Spoken(timed, mel, torch.stack([lag, voicing], dim=1))
+        return Spoken(timed, mel, pitch)
 
     def raw(self, phones: Sequence[Phone]) -> Tensor:
         """linguistic.vectors (P, 55) of phones, all kinds of silence alike."""

@@ -46,18 +46,17 @@ class Batch:
     inside: Tensor
 
 
-@dataclass(frozen=True)
-class Prepared:
-    """The sentences to learn from, and those that are held out."""
+def prepared(
+    corpus: Corpus,
+    config: ProsodyConfig,
+    labels: Path | None = None,
+    *,
+    splits: tuple[str, ...] = ("train", "valid"),
+    progress: bool = True,
+) -> list[Sentences]:
+    """The sentences of the voice in each split; makes mel, pitch and labels where they are missing.
 
-    train: Sentences
-    valid: Sentences
-
-
-def prepared(corpus: Corpus, config: ProsodyConfig, labels: Path | None = None, *, progress: bool = True) -> Prepared:
-    """All sentences of the voice; makes mel, pitch and labels where they are missing.
-
-    labels: a folder of ID.lab; None: those that alignment makes. Raises ValueError where no sentence is left to train.
+    labels: a folder of ID.lab; None: those that alignment makes. Raises ValueError where the first split has none.
     """
     folder = labels or corpus.folder / FOLDER / "labels"
     features.make_mel(corpus, progress=progress)
@@ -67,13 +66,13 @@ def prepared(corpus: Corpus, config: ProsodyConfig, labels: Path | None = None, 
     seen = features.Features.open(corpus, "mel80", mel=config.mel, pitch=True)
     model = Prosody(config)
     parts = []
-    for split in ("train", "valid"):
+    for split in splits:
         entries = [entry for entry in corpus.split(split) if entry.speaker == config.voice]
         made = [_sentence(model, seen, entry, label_corpus.place(folder, entry.id)) for entry in entries]
         parts.append(Sentences([sentence for sentence in made if sentence is not None], config))
     if not len(parts[0]):
         raise ValueError(f"no recording of {config.voice!r} in the split train has labels in {folder}; expected texts")
-    return Prepared(*parts)
+    return parts
 
 
 def _sentence(model: Prosody, seen: features.Features, entry: Entry, path: Path) -> Sentence | None:

@@ -53,16 +53,16 @@ def _train(arguments: argparse.Namespace) -> None:
     corpus = Corpus.open(arguments.data)
     corpus.require(settings.model.mel, level=settings.model.level, level_db=settings.model.level_db)
     config = replace(settings.model, voice=voice_of(corpus, arguments.voice or settings.model.voice))
-    sentences = prepared(corpus, config, arguments.labels)
+    train, valid = prepared(corpus, config, arguments.labels)
     torch.manual_seed(settings.train.seed)
     model = training.initial(Prosody, config, arguments.init)
     if arguments.init is None:
-        sentences.train.measure(model)
-    batches = Batches(sentences.train, settings.train.batch_size, settings.train.seed)
-    check = Check(sentences.valid)
+        train.measure(model)
+    batches = Batches(train, settings.train.batch_size, settings.train.seed)
+    check = Check(valid)
     device = cli.device(arguments.device)
     last = fit(model.to(device), loss, batches, settings.train, arguments.run, validate=check, device=device)
-    finish(model.cpu(), sentences.train, arguments.run)
+    finish(model.cpu(), train, arguments.run)
     print(f"{arguments.run}: trained to step {last}; try: samplernn-pase-tts TEXT out.wav --prosody {arguments.run}")
 
 
