@@ -19,6 +19,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.utils.parametrize import cached
 
 from vocoder_core import excitation
 from vocoder_core.recurrent.draws import LEAST_TEMPERATURE, draw
@@ -40,8 +41,9 @@ class TorchLoop:
     def __call__(self, frames: Frames, uniforms: np.ndarray) -> Tensor:
         """Waves (B, K hop) of the next K frames; uniforms (B, K hop) in [0, 1)."""
         draws = torch.from_numpy(uniforms).to(frames.conds.device)
-        said = [self.frame(frames.cut(k, k + 1), draws[:, k * self.hop : (k + 1) * self.hop])
-                for k in range(frames.count)]  # fmt: skip
+        with cached():  # weight norm is computed once
+            said = [self.frame(frames.cut(k, k + 1), draws[:, k * self.hop : (k + 1) * self.hop])
+                    for k in range(frames.count)]  # fmt: skip
         return torch.cat(said, dim=1) if said else frames.conds.new_zeros(len(uniforms), 0)
 
     def frame(self, told: Frames, draws: Tensor) -> Tensor:
@@ -54,8 +56,12 @@ class TorchLoop:
             if t % taps == 0:
                 fine = self.fine(told.conds, coarse[:, t // taps])
             logits = self.logits(told.conds, fine[:, t % taps])
-            self.teller.take(draw(logits, draws[:, t], self.temperature))
+            self.teller.take(self.draw(logits, draws[:, t]))
         return self.teller.end()
+
+    def draw(self, logits: Tensor, uniforms: Tensor) -> Tensor:
+        """Labels (B,) of logits (B, Q), by uniforms (B,)."""
+        return draw(logits, uniforms, self.temperature)
 
     def coarse(self, conds: Tensor) -> Tensor:
         """The top tier's vectors (B, 4, H) by conds (B, 1, C)."""
