@@ -78,11 +78,12 @@ class Check:
 @torch.inference_mode()
 def bits_of(
     model: SampleRNNPASE, wav: Tensor, content: Tensor, pitch: Tensor | None, names: Sequence[str],
-    speaker: Tensor | None = None,
+    speaker: Tensor | None = None, normal: Tensor | None = None,
 ) -> float:  # fmt: skip
     """Bits a sample of whole waves (B, F hop), each from its beginning, by raw content (B, F, C) and pitch (B, F, 2).
 
-    names: whose statistics normalise content that is a speaker's; speaker (B, S): vectors, None: those of the names.
+    names: whose statistics normalise content that is a speaker's, unless `normal` (B, 2, C) does; speaker (B, S):
+    vectors, None: those of the names.
     """
     before, after = model.context
     hop = model.config.mel.hop_length
@@ -90,7 +91,7 @@ def bits_of(
     if pitch is not None:
         pitch = F.pad(pitch.transpose(1, 2), (before, 0), mode="replicate").transpose(1, 2)
     who = spoken_by(model, names) if speaker is None else speaker
-    normal = model.normal(list(names), content)
+    normal = model.normal(list(names), content) if normal is None else normal
     made = model(F.pad(wav, (before * hop, 0)), content, who, normal=normal, pitch=pitch)
     nats = F.cross_entropy(made.logits.float().flatten(0, 1), made.targets.flatten())
     return float(nats) / log(2)
