@@ -218,7 +218,8 @@ def note(corpus: Corpus, unseen: dict[str, tuple[list[Entry], list[Entry]]]) -> 
     heard = [len(seed(corpus, rest, SECONDS[-1])[0]) / rate for _, rest in unseen.values()]
     if not heard:
         return "\nThe corpus has no unseen speakers with recordings enough.\n"
-    return f"\n{SECONDS[-1]} s are {np.mean(heard):.0f} s on average, {min(heard):.0f} to {max(heard):.0f}, pauses left out.\n"
+    told = f"{np.mean(heard):.0f} s on average, {min(heard):.0f} to {max(heard):.0f}"
+    return f"\n{SECONDS[-1]} s of unseen speakers are {told}, pauses left out.\n"
 
 
 def in_turn(entries: Sequence[Entry]) -> list[Entry]:
