@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from vocoder_core import cli, inference
 
-from .infer import add_sampling_arguments, level, sampling
+from .infer import level
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--target", metavar="NAME", action="append", required=True,
         help="whose voice: a speaker of the training set; more than one may be named",
     )  # fmt: skip
-    add_sampling_arguments(parser)
+    inference.add_sampling_arguments(parser)
     return cli.run(parser, _convert, argv)
 
 
@@ -45,7 +45,7 @@ def _convert(arguments: argparse.Namespace) -> None:
     wav, rate = audio.load(arguments.input)
     if arguments.rate == "model":
         wav, rate = audio.resample(wav, rate, model.sample_rate), model.sample_rate
-    made = convert(model, wav, rate, arguments.target, **sampling(arguments))
+    made = convert(model, wav, rate, arguments.target, **inference.sampling(arguments))
     for path, one in zip(outputs, made):
         audio.save(path, one, rate)
         print(f"{path}: {len(one) / rate:.2f} s at {rate} Hz")

@@ -8,8 +8,6 @@ from pathlib import Path
 
 from vocoder_core import cli, inference
 
-from .infer import add_sampling_arguments, sampling
-
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; its exit status."""
@@ -20,7 +18,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--speaker", metavar="NAME", help="whose voice: a speaker of the training set")
     parser.add_argument("--seed", type=int, default=0, help="same seed, same samples (default 0)")
     parser.add_argument("--rate", choices=["input", "model"], default="input", help="sample rate of the output")
-    add_sampling_arguments(parser)
+    inference.add_sampling_arguments(parser)
     cli.add_device_argument(parser)
     return cli.run(parser, _decode, argv)
 
@@ -34,7 +32,7 @@ def _decode(arguments: argparse.Namespace) -> None:
     inference.require_folder(arguments.output)
     model = VQVAEVC.from_pretrained(arguments.checkpoint, device=cli.device(arguments.device))
     coded = codes_file.read(arguments.input, bitstream.book(model), "vqvaevc-encode")
-    made = model.decode(bitstream.codes_of(model, coded), arguments.speaker, **sampling(arguments))[0]
+    made = model.decode(bitstream.codes_of(model, coded), arguments.speaker, **inference.sampling(arguments))[0]
     rate, samples, own = coded.sample_rate, coded.samples, model.sample_rate
     if arguments.rate == "model":
         rate, samples = own, (2 * samples * own + rate) // (2 * rate)

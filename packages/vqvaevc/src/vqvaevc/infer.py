@@ -26,24 +26,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The command; its exit status."""
     parser = inference.parser("vqvaevc-infer", "Speech from a recording's codes, or from a mel.")
     parser.add_argument("--speaker", metavar="NAME", help="whose voice (default: as it was, where the model can)")
-    add_sampling_arguments(parser)
+    inference.add_sampling_arguments(parser)
     return cli.run(parser, _infer, argv)
-
-
-def add_sampling_arguments(parser: argparse.ArgumentParser) -> None:
-    """--temperature, --settle and --backend: of every command that draws a wave."""
-    parser.add_argument("--temperature", type=float, default=1.0, help="below 1: calmer, towards 0: buzzy (default 1)")
-    parser.add_argument(
-        "--settle", type=int, metavar="STEPS", help="Griffin-Lim from its phases, 0: none (default: the model's own)"
-    )
-    parser.add_argument("--backend", choices=["auto", "torch", "numba"], default="auto", help="what draws the samples")
-
-
-def sampling(arguments: argparse.Namespace) -> dict[str, Any]:
-    """What these options and --seed tell the model; on a terminal it shows its progress."""
-    return {name: getattr(arguments, name) for name in ("seed", "temperature", "settle", "backend")} | {
-        "progress": True
-    }
 
 
 def _infer(arguments: argparse.Namespace) -> None:
@@ -52,7 +36,7 @@ def _infer(arguments: argparse.Namespace) -> None:
     from .model import VQVAEVC
 
     model = VQVAEVC.from_pretrained(arguments.checkpoint, device=cli.device(arguments.device))
-    told = sampling(arguments)
+    told = inference.sampling(arguments)
     if arguments.input.suffix in mel_file.SUFFIXES:
         if arguments.speaker is not None:
             raise ValueError(f"--speaker {arguments.speaker} with a mel, which says who speaks; expected a recording")
@@ -85,11 +69,7 @@ def copy(
 
 def level(model: VQVAEVC) -> Callable[[np.ndarray, int], tuple[np.ndarray, float]]:
     """What brings a wave to the level that the model learnt from."""
-    from vocoder_core import audio
-
-    if model.config.level == "loudness":
-        return partial(audio.set_loudness, target=model.config.level_db)
-    return lambda wav, sample_rate: audio.set_peak(wav, model.config.level_db)
+    return inference.level_of(model.config)
 
 
 if __name__ == "__main__":
