@@ -45,6 +45,8 @@ def make(
         train = (entry for entry in corpus.split("train") if entry.id not in made.left_out)
         collected = statistics.collect(((entry.speaker, _of(rows, entry)) for entry in train), scored)
         statistics.write(path, collected, split="train", corpus=made.made_with["corpus"])
+    for left in path.parent.glob(".*.*.part"):  # half a file of a run that was killed
+        left.unlink(missing_ok=True)
     return made
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .content import ContentConfig
     from .feature_file import FrontEnd, Made
     from .settings import Settings
+    from .speaker import Provider
 
 SHOWN = 10  # recordings without features that are named
 
@@ -83,14 +84,17 @@ def _prepare(arguments: argparse.Namespace) -> None:
 
 
 def _check(arguments: argparse.Namespace, settings: Settings) -> None:
-    """Raise ValueError for flags that the kind of content has no use for, before anything is done."""
+    """Raise ValueError or FileNotFoundError for flags that cannot be followed, before anything is done."""
     kind = settings.model.content.kind
     if arguments.labels and not kind.startswith("linguistic"):
         raise ValueError(f"--labels are read for linguistic content, but {kind} is asked: add --content linguistic")
     if arguments.acoustic and kind not in ("world43", "linguistic_lf0"):
-        raise ValueError(
-            f"--acoustic is read for world43 and linguistic_lf0, but {kind} is asked: add --content world43"
-        )
+        raise ValueError(f"--acoustic is read for world43 and linguistic_lf0, but {kind} is asked")
+    for flag, folder in (("--labels", arguments.labels), ("--acoustic", arguments.acoustic)):
+        if folder and not folder.is_dir():
+            raise FileNotFoundError(f"{flag} {folder}: no such folder; expected one with files for each recording")
+    for asked in arguments.speaker_vectors:
+        _provider(asked)
     if kind in ("world43", "linguistic_lf0") and not arguments.acoustic:
         from .world43 import available, missing
 
@@ -115,18 +119,26 @@ def _front_end(arguments: argparse.Namespace, settings: Settings, utterances: Se
     return front_ends.Linguistic(found, words, acoustic if content.kind == "linguistic_lf0" else None)
 
 
-def _make_vectors(corpus: Corpus, asked: str, seconds: float) -> str:
-    """Raises ValueError for an unknown provider, FileNotFoundError without its weights."""
-    from . import corpus_speakers
-    from .speaker import COMPUTED, SpeakerConfig
+def _provider(asked: str) -> tuple[Provider, str | None]:
+    """PROVIDER or PROVIDER=WEIGHTS. Raises ValueError for an unknown one."""
+    from .speaker import COMPUTED
 
     provider, _, weights = asked.partition("=")
-    source = next((known for known in (*COMPUTED, "file") if known == provider), None)
-    if source is None:
-        raise ValueError(f"--speaker-vectors {provider}: expected one of {', '.join(COMPUTED)}, or file=VECTORS.npz")
-    made = corpus_speakers.prepare(corpus, SpeakerConfig(provider=source, seconds=seconds), weights or None)  # type: ignore[arg-type]
+    for known in (*COMPUTED, "file"):
+        if known == provider:
+            return known, weights or None  # type: ignore[return-value]
+    raise ValueError(f"--speaker-vectors {provider}: expected one of {', '.join(COMPUTED)}, or file=VECTORS.npz")
+
+
+def _make_vectors(corpus: Corpus, asked: str, seconds: float) -> str:
+    """Raises FileNotFoundError where a provider needs weights and has none."""
+    from . import corpus_speakers
+    from .speaker import SpeakerConfig
+
+    provider, weights = _provider(asked)
+    made = corpus_speakers.prepare(corpus, SpeakerConfig(provider=provider, seconds=seconds), weights)
     assert made is not None, "of a provider with vectors"
-    path = corpus_speakers.path_of(corpus.folder, source)
+    path = corpus_speakers.path_of(corpus.folder, provider)
     return f"{path}: {len(made.names)} speakers, {made.values.shape[1]} numbers"
 
 
