@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from copy import deepcopy
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -11,10 +12,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from samplernn_pase.fold import Folded, Frame, folded
-from samplernn_pase.generate import told_of
+from samplernn_pase.fold import Folded, Frame, folded, once
+from samplernn_pase.generate import generate, told_of
 from samplernn_pase.model import SampleRNNPASE, SampleRNNPASEConfig
 from samplernn_pase.speaker import SpeakerConfig
+from samplernn_pase.speaking import Sampling
 
 sys.path.append(str(Path(__file__).parent))  # the folder of drawn_networks.py
 from drawn_networks import CONFIGS, FRAMES, HOP, content, network, pitch, teacher_forced, who
@@ -90,6 +92,22 @@ def test_what_is_not_multiplied_keeps_its_bits() -> None:
     assert torch.equal(net.sample.hidden, model.sample.hidden.weight)
     assert torch.equal(net.sample.logits, model.sample.logits.weight)
     assert not torch.equal(net.mid.history, own[:, :20])
+
+
+def test_what_was_folded_serves_until_a_weight_changes() -> None:
+    """However it changes: by an optimiser, a copy, or behind autograd's back."""
+    made: list[torch.nn.Module] = []
+    kept = once(lambda model: made.append(model) or len(made))
+    one, other = deepcopy(network("add")), network("add")
+    assert [kept(one), kept(one), kept(other), kept(one)] == [1, 1, 2, 1]
+    one.mid.spread.weight.data[3, 2, 1] += 1e-6
+    assert kept(one) == 3 and kept(one) == 3
+    with torch.no_grad():
+        one.top.first.copy_(one.top.first + 1)
+    assert kept(one) == 4 and kept(other) == 2
+    before = generate(one, content(one), None, None, None, Sampling(seed=1))
+    one.sample.logits.bias.data += torch.linspace(0, 3, 256)
+    assert not torch.equal(generate(one, content(one), None, None, None, Sampling(seed=1)), before)
 
 
 def unfolded_products(model: SampleRNNPASE) -> dict[str, float]:

@@ -14,19 +14,41 @@ Multiplications a sample, thousands, for H = 1024, Q = 256, ratios (20, 4), cond
                   top    mid   sample     sum
     unfolded      133   1367     9748   11248
     folded        202   1211     1331    2744
+
+Folding costs seconds at this size; what was made of a model serves until one of its weights changes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import wraps
+from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import WeakKeyDictionary
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 if TYPE_CHECKING:
     from .model import SampleRNNPASE
     from .tiers import FrameTier, SampleTier
+
+
+Made = TypeVar("Made")
+
+
+def once(make: Callable[[Any], Made]) -> Callable[[nn.Module], Made]:
+    """make(model), made anew only when a weight is another, or has another value."""
+    known: WeakKeyDictionary[nn.Module, tuple[object, Made]] = WeakKeyDictionary()
+
+    @wraps(make)
+    def again(model: nn.Module) -> Made:
+        now = [(p.data_ptr(), p.detach().float().view(torch.int32).sum().item()) for p in model.parameters()]
+        if model not in known or known[model][0] != now:
+            known[model] = now, make(model)
+        return known[model][1]
+
+    return again
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from vocoder_core.recurrent.draws import LEAST_TEMPERATURE, draw
 from vocoder_core.recurrent.streams import compile_aloud, pack, side_by_side
 
 from . import labels
-from .fold import Frame, folded
+from .fold import Frame, Sample, folded, once
 from .tellers import Frames, teller
 
 
@@ -90,7 +90,7 @@ class FoldedLoop(TorchLoop):
 
     def __init__(self, model: Any, rows: int, temperature: float) -> None:
         super().__init__(model, rows, temperature)
-        self.net = folded(model)
+        self.net = _folded(model)
         self.top, self.mid = self.top[0], self.mid[0]
         classes, taps = model.config.labels.classes, model.sample.taps
         self.places = torch.arange(taps + model.config.labels.told, device=self.top.device) * classes
@@ -182,29 +182,38 @@ def rows_of(model: Any, rows: int) -> list[tuple[Any, ...]]:
     """Tiers, mouth and bias of each row, as the kernels take them: weights that all rows share, and their own state."""
     from .kernel import Mouth, Tier
 
-    net = folded(model)
-
-    def packed(*tensors: Tensor) -> list[np.ndarray]:
-        return [pack(each, halves=True)[0] for each in tensors]
-
-    def tier(of: Frame) -> list[np.ndarray]:
-        history, conds, bias, spread_bias = pack(of.history, of.conds, of.recurrent_bias, of.spread_bias)
-        recurrent, spread = packed(of.recurrent, of.spread)
-        return [history, conds, recurrent, bias, spread, spread_bias]
-
-    top, mid, said = tier(net.top), tier(net.mid), net.sample
-    told = pack(said.tables, said.told, said.values, said.conds)
-    hidden, logits = packed(said.hidden.t(), said.logits.t())
-    mouth = [*told, hidden, array(said.hidden_bias), logits, array(said.logits_bias)]
+    (top, mid), mouth, bias = _packed(model)
+    firsts = array(model.top.first[0]), array(model.mid.first[0])
 
     def row() -> tuple[Any, ...]:
         tiers = [
-            Tier._make([*weights, array(of.first), np.zeros(len(of.recurrent_bias), np.float32), weights[5].copy()])
-            for weights, of in ((top, net.top), (mid, net.mid))
+            Tier._make([*weights, first.copy(), np.zeros_like(weights[3]), np.zeros_like(weights[5])])
+            for weights, first in zip((top, mid), firsts)
         ]
-        return *tiers, Mouth._make([*mouth, np.zeros(len(said.hidden_bias), np.float32)]), array(net.bias)
+        return *tiers, Mouth._make([*mouth, np.zeros_like(mouth[5])]), bias
 
     return [row() for _ in range(rows)]
+
+
+def packed(model: Any) -> tuple[list[list[np.ndarray]], list[np.ndarray], np.ndarray]:
+    """The weights of both frame tiers, of the sample tier, and the top tier's bias, as kernel.py names them."""
+    net = folded(model)
+
+    def halved(tensor: Tensor) -> np.ndarray:
+        return pack(tensor, halves=True)[0]
+
+    def tier(of: Frame) -> list[np.ndarray]:
+        history, conds, bias, spread_bias = pack(of.history, of.conds, of.recurrent_bias, of.spread_bias)
+        return [history, conds, halved(of.recurrent), bias, halved(of.spread), spread_bias]
+
+    def mouth(of: Sample) -> list[np.ndarray]:
+        told = pack(of.tables, of.told, of.values, of.conds)
+        return [*told, halved(of.hidden.t()), array(of.hidden_bias), halved(of.logits.t()), array(of.logits_bias)]
+
+    return [tier(net.top), tier(net.mid)], mouth(net.sample), array(net.bias)
+
+
+_folded, _packed = once(folded), once(packed)
 
 
 def array(tensor: Tensor) -> np.ndarray:
