@@ -51,7 +51,7 @@ def test_freqt_is_sptks(alpha: float) -> None:
 def test_the_mel_cepstrum_is_the_cosine_series_in_the_bent_frequency() -> None:
     """mc[m] = 2 / pi times the integral of ln |H| cos(m w') over w', summed finely, of a vowel of four poles."""
     bent = (np.arange(20_000) + 0.5) * np.pi / 20_000
-    w = bent - 2 * np.arctan2(world43.ALPHA * np.sin(bent), 1 + world43.ALPHA * np.cos(bent))
+    w = bent - 2 * np.arctan2(0.42 * np.sin(bent), 1 + 0.42 * np.cos(bent))
 
     def power(w: np.ndarray) -> np.ndarray:
         poles = np.array([0.9 * np.exp(0.3j), 0.8 * np.exp(0.9j)])
