@@ -32,7 +32,7 @@ from .full_context import PAUSE
 from .hts_label import FIELDS, SILENCES, Phone
 from .linguistic import FRAME_TICKS
 from .model import MEL, PITCH_MIDDLE, PITCH_SPREAD
-from .prosody_layers import Layers, centres, cosines, expanded, voiced
+from .prosody_layers import Layers, centres, cosines, expanded, joined, parted, voiced
 
 ACCENTS = frozenset({"a2", "b2", "c2", "b10", "b11", "b14", "b15"})
 NUMBERS = [  # fields that are numbers, of 55, but for duration, position and accents
@@ -45,7 +45,7 @@ CLIP = 4.0  # deviations
 
 @dataclass(frozen=True)
 class ProsodyConfig:
-    """What the network is; 1.4 million parameters."""
+    """What the network is; 1.5 million parameters."""
 
     mel: MelConfig = MEL
     level: Literal["peak", "loudness"] = "peak"  # of the recordings it learns from
@@ -53,12 +53,13 @@ class ProsodyConfig:
     phone_width: int = 128
     phone_layers: int = 3
     pitch_layers: int = 3
-    mel_width: int = 168
+    mel_width: int = 164
     mel_layers: int = 6
+    step: int = 2  # frames of 5 ms that the frame layers make at a time
     voice: str = ""  # who it learnt to speak as
 
     def __post_init__(self) -> None:
-        for name in ("phone_width", "phone_layers", "pitch_layers", "mel_width", "mel_layers"):
+        for name in ("phone_width", "phone_layers", "pitch_layers", "mel_width", "mel_layers", "step"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected 1 or more")
         if self.mel.sample_rate != 200 * self.mel.hop_length:
@@ -99,16 +100,16 @@ class Prosody(Vocoder):
 
     def __init__(self, config: ProsodyConfig) -> None:
         super().__init__(config)
-        narrow, wide, bands = config.phone_width, config.mel_width, config.mel.n_mels
+        narrow, wide, bands, step = config.phone_width, config.mel_width, config.mel.n_mels, config.step
         self.names = nn.Embedding(len(linguistic.PHONEMES), 48)
         self.words = nn.Embedding(len(linguistic.GPOS), 8)
         self.tones = nn.Embedding(len(linguistic.TOBI), 4)
         self.phones = Layers(48 + 8 + 4 + len(NUMBERS), narrow, config.phone_layers)
         self.duration = nn.Conv1d(narrow, 1, 1)
-        self.melody = Layers(narrow + 4, narrow, config.pitch_layers)
-        self.pitch = nn.Conv1d(narrow, 2, 1)
-        self.sounds = Layers(2 * narrow + 4 + 2 + bands, wide, config.mel_layers)
-        self.mel = nn.Conv1d(wide, bands, 1)
+        self.melody = Layers(step * (narrow + 4), narrow, config.pitch_layers)
+        self.pitch = nn.Conv1d(narrow, 2 * step, 1)
+        self.sounds = Layers(narrow + step * (narrow + 4 + 2 + bands), wide, config.mel_layers)
+        self.mel = nn.Conv1d(wide, bands * step, 1)
         for name in ("number_mean", "number_std"):
             self.register_buffer(name, torch.full((len(NUMBERS),), float(name.endswith("std"))))
         for name in ("mel_mean", "mel_std"):
@@ -131,14 +132,16 @@ class Prosody(Vocoder):
         phones = self.encode(raw, real)
         durations = self.duration(phones)[:, 0]
         frames, inside = expanded(phones, counts)
-        melody = self.melody(frames, inside)
-        pitch = self.pitch(melody)
+        by, length = self.config.step, frames.shape[2]
+        steps, real = joined(frames, by), joined(inside[:, None].to(frames), by)[:, 0] > 0
+        melody = self.melody(steps, real)
+        pitch = parted(self.pitch(melody), by, length)
         told = pitch[:, 0] if height is None else height
         heard = voiced(pitch[:, 1]) if voicing is None else voicing
-        comb = self._comb(told, heard).to(frames)
-        beside = torch.stack([told, heard], dim=1).to(frames)
-        sounds = self.sounds(torch.cat([frames, melody, beside, comb], dim=1), inside)
-        return Guess(durations, pitch[:, 0], pitch[:, 1], self.mel(sounds))
+        beside = torch.cat([torch.stack([told, heard], dim=1), self._comb(told, heard)], dim=1)
+        beside = (beside * inside[:, None]).to(frames)
+        sounds = self.sounds(torch.cat([steps, melody, joined(beside, by)], dim=1), real)
+        return Guess(durations, pitch[:, 0], pitch[:, 1], parted(self.mel(sounds), by, length))
 
     def encode(self, raw: Tensor, real: Tensor) -> Tensor:
         """Phones (B, P, 55), those that are real (B, P) -> what is known of each (B, D, P)."""

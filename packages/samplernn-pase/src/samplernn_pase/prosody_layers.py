@@ -21,19 +21,29 @@ class Layers(nn.Module):
         super().__init__()
         self.enter = nn.Conv1d(inputs, width, 1)
         reach = [2 ** (i % 3) for i in range(layers)]
-        self.layers = nn.ModuleList(
-            nn.Conv1d(width, width, KERNEL, padding=by * (KERNEL // 2), dilation=by) for by in reach
-        )
-        self.scales = nn.ParameterList(nn.Parameter(torch.ones(width, 1)) for _ in reach)
+        convs = [nn.Conv1d(width, width, KERNEL, padding=by * (KERNEL // 2), dilation=by) for by in reach]
+        for layer in convs:
+            nn.init.kaiming_uniform_(layer.weight, a=(5 * layers) ** 0.5)  # their sum is of the size of one, unnormed
+        self.layers = nn.ModuleList(convs)
 
     def forward(self, x: Tensor, real: Tensor) -> Tensor:
         """See the class."""
         mask = real[:, None].to(x)
-        x = self.enter(x) * mask
-        for layer, scale in zip(self.layers, self.scales, strict=True):
-            level = x.float().square().mean(1, keepdim=True).add(1e-5).rsqrt().to(x)
-            x = x + layer(F.gelu(x * level * scale)) * mask
+        x = self.enter(x)
+        for layer in self.layers:
+            x = x + layer(F.gelu(x) * mask.to(x))
         return x
+
+
+def joined(x: Tensor, by: int) -> Tensor:
+    """Frames (B, C, F), `by` of them in one step: (B, by C, steps); zeros after the last."""
+    x = F.pad(x, (0, -x.shape[2] % by))
+    return x.unflatten(2, (-1, by)).transpose(2, 3).flatten(1, 2)
+
+
+def parted(x: Tensor, by: int, frames: int) -> Tensor:
+    """What `joined` undoes: steps (B, by C, steps) -> frames (B, C, F)."""
+    return x.unflatten(1, (-1, by)).transpose(2, 3).flatten(2)[..., :frames]
 
 
 def cosines(bands: int) -> Tensor:

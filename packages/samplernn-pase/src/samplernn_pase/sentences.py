@@ -102,7 +102,7 @@ class Sentences:
         mels = (
             torch.cat([s.mel.float() for s in self.sentences]) if self.sentences else torch.zeros(1, config.mel.n_mels)
         )
-        self.mean, self.std = mels.mean(0), mels.std(0).clamp(min=1e-2)
+        self.mean, self.std = mels.mean(0), mels.std(0, correction=0).clamp(min=1e-2)
 
     def __len__(self) -> int:
         return len(self.sentences)
