@@ -246,7 +246,7 @@ def other_init(self: SampleTier, *sizes: Any, **settings: Any) -> None:
     TIER(self, *sizes, **settings)
     fresh = nn.Linear(*self.hidden.weight.shape)
     with torch.no_grad():
-        self.hidden.weight = fresh.weight
+        self.hidden.weight = fresh.weight.detach()
         self.hidden.bias.copy_(fresh.bias)
         assert self.combine is not None
         nn.init.kaiming_uniform_(self.combine.weight)
