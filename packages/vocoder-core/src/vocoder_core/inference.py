@@ -15,8 +15,9 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from . import cli
 
@@ -42,6 +43,30 @@ def parser(program: str, description: str, mels: bool = True) -> argparse.Argume
     parser.add_argument("--rate", choices=["input", "model"], default="input", help="sample rate of the output")
     cli.add_device_argument(parser)
     return parser
+
+
+def add_sampling_arguments(parser: argparse.ArgumentParser) -> None:
+    """--temperature, --settle and --backend: of every command that draws a wave sample by sample."""
+    parser.add_argument("--temperature", type=float, default=1.0, help="below 1: calmer, towards 0: buzzy (default 1)")
+    parser.add_argument(
+        "--settle", type=int, metavar="STEPS", help="Griffin-Lim from its phases, 0: none (default: the model's own)"
+    )
+    parser.add_argument("--backend", choices=["auto", "torch", "numba"], default="auto", help="what draws the samples")
+
+
+def sampling(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What these options and --seed tell the model; on a terminal it shows its progress."""
+    names = ("seed", "temperature", "settle", "backend")
+    return {name: getattr(arguments, name) for name in names} | {"progress": True}
+
+
+def level_of(config: Any) -> Level:
+    """What brings a wave to the level that a model learnt from: config.level, peak or loudness, at config.level_db."""
+    from . import audio
+
+    if config.level == "loudness":
+        return partial(audio.set_loudness, target=config.level_db)
+    return lambda wav, sample_rate: audio.set_peak(wav, config.level_db)
 
 
 def infer(arguments: argparse.Namespace, config: MelConfig, level: Level, synthesize: Synthesize) -> None:
