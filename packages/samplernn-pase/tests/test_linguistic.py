@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -113,3 +115,65 @@ def test_pitch_of_a_recording_makes_57_as_long_as_the_shorter(phones: list[Phone
     assert content.shape == (600, 57)
     np.testing.assert_array_equal(content[:, 55:], acoustic[:, 41:])
     assert (linguistic.LF0, linguistic.VOICED) == (55, 56)
+
+
+# ---- defects of the public code, put back one by one
+
+
+def what_is_undefined_is_told_from_zero(phones: list[Phone]) -> None:
+    pause, speech = linguistic.vectors(phones)[:2]
+    assert np.isnan(pause[7]) and speech[9] == 0 and not np.isnan(speech[9])
+
+
+def labels_of_states_become_phones(phones: list[Phone]) -> None:
+    states = [f"{i * 50_000} {(i + 1) * 50_000} {Phone(phones[0].context)}[{i + 2}]" for i in range(5)]
+    assert len(linguistic.frames(hts_label.parse(states))) == 5
+    assert len(hts_label.parse(states)) == 1
+
+
+def no_frame_is_lost(phones: list[Phone]) -> None:
+    ticks = [130_000 * i for i in range(41)]
+    timed = [replace(p, begin=a, end=b) for p, (a, b) in zip(phones, pairwise(ticks), strict=True)]
+    assert len(linguistic.frames(timed)) == 40 * 130_000 // 50_000
+
+
+def a_phone_that_no_training_text_had_is_a_phone(phones: list[Phone]) -> None:
+    strange = replace(phones[1], context=(*phones[1].context[:2], "zh", *phones[1].context[3:]))
+    assert linguistic.vectors([strange])[0, 4] == linguistic.PHONEMES.index("zh")
+    other = replace(phones[1], context=(*phones[1].context[:2], "?", *phones[1].context[3:]))
+    assert linguistic.vectors([other])[0, 4] == 0
+
+
+def cut_down(phones: list[Phone]) -> np.ndarray:
+    return np.array([int((phone.end - phone.begin) * 10e-5 / 5) for phone in phones])
+
+
+def zero_for_x(phones: list[Phone], vocabularies: Any = VOCABULARIES) -> np.ndarray:
+    return np.nan_to_num(VECTORS(phones, vocabularies))
+
+
+def of_the_training_texts(phones: list[Phone], vocabularies: Any = VOCABULARIES) -> np.ndarray:
+    seen = ["x", "sil", "hh", "iy", "t", "er", "n"]
+    for phone in phones:
+        seen.index(phone.name)
+    return VECTORS(phones, vocabularies)
+
+
+VECTORS = linguistic.vectors
+DEFECTS: dict[str, tuple[Callable[[list[Phone]], None], tuple[Any, str, Any]]] = {
+    "x is 0": (what_is_undefined_is_told_from_zero, (linguistic, "vectors", zero_for_x)),
+    "states": (labels_of_states_become_phones, (hts_label, "_merged", lambda lines: (phone for phone, _ in lines))),
+    "int": (no_frame_is_lost, (linguistic, "frame_counts", cut_down)),
+    "index": (a_phone_that_no_training_text_had_is_a_phone, (linguistic, "vectors", of_the_training_texts)),
+}
+
+
+@pytest.mark.parametrize("name", DEFECTS)
+def test_a_promise_is_kept_and_broken_by_its_defect(
+    name: str, phones: list[Phone], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    promise, patch = DEFECTS[name]
+    promise(phones)
+    monkeypatch.setattr(*patch)
+    with pytest.raises((AssertionError, ValueError)):
+        promise(phones)

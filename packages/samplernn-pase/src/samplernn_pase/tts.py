@@ -18,9 +18,13 @@ from typing import TYPE_CHECKING
 
 from vocoder_core import cli, inference
 
+from .infer import add_speaker_arguments, speaker_of
+
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
+
+    from vocoder_core.speakers import Who
 
     from .hts_label import Phone
     from .model import SampleRNNPASE
@@ -56,13 +60,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--reference", type=Path, metavar="ref.wav", help="a recording of the same sentence: say it so")
     parser.add_argument("--speed", type=float, default=1.0, help="1.2: a fifth faster (default 1)")
     parser.add_argument("--save-labels", type=Path, metavar="out.lab", help="also write what is said and when")
-    who = parser.add_mutually_exclusive_group()
-    who.add_argument("--speaker", metavar="NAME", help="one of the vocoder's speakers")
-    who.add_argument("--speaker-ref", type=Path, metavar="ref.wav", help="somebody's speech: a voice like that")
-    parser.add_argument("--speaker-weights", type=Path, metavar="FILE", help="of the encoder that hears --speaker-ref")
-    parser.add_argument("--temperature", type=float, default=1.0, help="below 1: calmer, towards 0: buzzy (default 1)")
     parser.add_argument("--seed", type=int, default=0, help="same seed, same samples (default 0)")
-    parser.add_argument("--backend", choices=["auto", "torch", "numba"], default="auto")
+    add_speaker_arguments(parser)
+    inference.add_sampling_arguments(parser)
     cli.add_device_argument(parser)
     return cli.run(parser, _tts, argv)
 
@@ -78,11 +78,11 @@ def _tts(arguments: argparse.Namespace) -> None:
     model = SampleRNNPASE.from_pretrained(arguments.checkpoint, device=cli.device(arguments.device))
     prosody = Prosody.from_pretrained(arguments.prosody)
     suit(model, prosody)
+    speaker = voice(model, arguments)
     sentences = sentences_of(arguments.text, arguments.festival, arguments.reference)
     spoken = speak(prosody, sentences, arguments.speed)
-    speaker = voice(model, arguments.speaker, arguments.speaker_ref, arguments.speaker_weights)
-    options = {name: getattr(arguments, name) for name in ("temperature", "seed", "backend")}
-    wav = synthesize(model, spoken, speaker, progress=True, **options)
+    content, pitch = content_of(model, spoken, speaker)
+    wav = model.synthesize(content[None], speaker, pitch=pitch, **inference.sampling(arguments))[0].cpu().numpy()
     audio.save(arguments.output, wav, model.sample_rate)
     if arguments.save_labels:
         write(arguments.save_labels, spoken.phones)
@@ -173,48 +173,15 @@ def speak(prosody: Prosody, sentences: Sequence[Sentence], speed: float = 1.0) -
     return Spoken(phones, torch.cat([m.mel for m in spoken], dim=1), torch.cat([m.pitch for m in spoken]))
 
 
-def voice(
-    model: SampleRNNPASE, name: str | None = None, recording: Path | None = None, weights: Path | None = None
-) -> str | Tensor | None:
-    """Who is to speak: a name, or the vector (1, D) of who is heard in a recording. Raises ValueError for neither."""
-    if recording is None:
-        if name is None and model.voices is not None:
-            known = ", ".join(model.config.speakers[:10])
-            raise ValueError(f"the model has {len(model.config.speakers)} voices; name one by --speaker: {known}")
-        return name
-    import torch
-
-    from vocoder_core import audio
-
-    from .speaker import hearing
-
-    if model.voices is None:
-        raise ValueError("--speaker-ref is for models that know voices; this one has one only")
-    encoder = hearing(model.config.speaker, model.voices, weights)
-    return torch.from_numpy(encoder.embed(*audio.load(recording)))[None]
+def voice(model: SampleRNNPASE, arguments: argparse.Namespace) -> Who | None:
+    """Who is to speak, by the arguments of `add_speaker_arguments`. Raises ValueError where that is nobody."""
+    if model.speaker_size and arguments.speaker is None and arguments.speaker_ref is None:
+        known = ", ".join(model.config.speakers[:8])
+        raise ValueError(f"this model has to be told who speaks; name one by --speaker ({known}), or --speaker-ref")
+    return speaker_of(model, arguments)
 
 
-def synthesize(
-    model: SampleRNNPASE,
-    spoken: Spoken,
-    speaker: str | Tensor | None = None,
-    *,
-    temperature: float = 1.0,
-    seed: int | None = None,
-    backend: str = "auto",
-    progress: bool = False,
-) -> np.ndarray:
-    """The wave (T,) of what prosody made. Raises ValueError for content world43, or a mel of another front end."""
-    content, pitch = content_of(model, spoken, speaker)
-    wav = model.synthesize(
-        content[None], speaker, pitch=pitch, temperature=temperature, seed=seed, backend=backend,  # type: ignore[arg-type]
-        progress=progress,
-    )  # fmt: skip
-    made: np.ndarray = wav[0].float().cpu().numpy()
-    return made
-
-
-def content_of(model: SampleRNNPASE, spoken: Spoken, speaker: str | Tensor | None) -> tuple[Tensor, Tensor | None]:
+def content_of(model: SampleRNNPASE, spoken: Spoken, speaker: Who | None) -> tuple[Tensor, Tensor | None]:
     """What the model is to hear, (M, F) of a mel or (F, C), and the pitch (1, F, 2) if it is told one."""
     import torch
 
@@ -232,7 +199,7 @@ def content_of(model: SampleRNNPASE, spoken: Spoken, speaker: str | Tensor | Non
     return content, None
 
 
-def melody(model: SampleRNNPASE, spoken: Spoken, speaker: str | Tensor | None) -> Tensor:
+def melody(model: SampleRNNPASE, spoken: Spoken, speaker: Who | None) -> Tensor:
     """ln F0 and voicing (F, 2), the melody in the range of the voice that is to speak, as its statistics have it."""
     import torch
 
