@@ -71,7 +71,7 @@ $(READY): pyproject.toml $(wildcard packages/*/pyproject.toml)
 	@if [ -e $@ ] && $(BIN)/python -c ""; then rm $@; else $(PYTHON) -m venv --clear .venv; fi
 	$(PIP) install --quiet --upgrade pip
 	$(PIP) install --quiet "$(TORCH)" $(PACKAGES:%=-e packages/%) --group dev
-	@for extra in pesq "visqol-python[lattice]" "--no-deps torchaudio==2.11.0"; do $(PIP) install --quiet $$extra \
+	@for extra in pesq "visqol-python[lattice]" pocketsphinx "--no-deps torchaudio==2.11.0"; do $(PIP) install --quiet $$extra \
 	  || echo "NOTE: $$extra could not be installed (pesq needs a C compiler): what it is for and its tests are left out"; done
 	@touch $@
 
