@@ -14,8 +14,9 @@ prepared corpus DATA. OUT gets speakers.csv, a line a copy, and speakers.md:
 bits: per sample, teacher-forced, of the recording. MCD, F0 RMSE, V/UV and speaker cosine: of a copy against it; cosine
 by Resemblyzer, which is also what a model of ge2e is told: bits and MCD do not know it. All vectors of a recording are
 heard with the same random numbers and the same statistics of content, of an unseen speaker those of his other
-recordings. Who has less speech than is asked is heard whole: the note says how much. Intervals: 95 %, bootstrap over
-speakers, of means per speaker; differences are paired by speaker.
+recordings, of which there have to be 10 s. Who has less speech than is asked is heard whole: the note says how much.
+Intervals: 95 %, bootstrap over speakers, of means per speaker, where there are eight or more, else over recordings;
+differences are paired.
 """
 
 from __future__ import annotations
@@ -120,7 +121,7 @@ class Judge:
         return in_turn(self.long(every))[:count]
 
     def unseen(self, each: int) -> dict[str, tuple[list[Entry], list[Entry]]]:
-        """Of each speaker whom training never heard: recordings that are judged, and all others."""
+        """Of each speaker whom training never heard: recordings that are judged, and all others, 10 s or more."""
         from samplernn_pase.seed_speech import order
 
         found = {}
@@ -128,7 +129,7 @@ class Judge:
             own = order(self.features.usable([entry for entry in self.corpus.entries if entry.speaker == name]))
             tested = self.long(own[::-1])[:each]
             rest = [entry for entry in own if entry not in tested]
-            if tested and rest:
+            if tested and sum(entry.length for entry in rest) >= SECONDS[1] * self.corpus.config.sample_rate:
                 found[name] = tested, rest
         return found
 

@@ -1,4 +1,4 @@
-"""Tables of ab_speakers.py: means per speaker, intervals over speakers, and differences that are paired by speaker."""
+"""Tables of ab_speakers.py: means, intervals over speakers (or recordings of a few speakers), paired differences."""
 
 from __future__ import annotations
 
@@ -8,31 +8,33 @@ from typing import Any
 import numpy as np
 
 Row = dict[str, Any]
-Systems = dict[str, dict[str, dict[str, float]]]  # system -> speaker -> score -> mean over his recordings
+Systems = dict[str, dict[str, dict[str, float]]]  # system -> speaker, or recording -> score -> mean
 SCORES = ("mcd", "mcd_world", "f0_rmse", "vuv_f1", "speaker_cosine")
 MEAN = "mean of all"
+ENOUGH = 8  # speakers to resample
 
 
 def report(rows: Sequence[Row]) -> str:
     """speakers.md."""
-    seen = by_system([row for row in rows if row["group"] == "seen"], lambda row: str(row["model"]))
-    unseen = by_system([row for row in rows if row["group"] == "unseen"], lambda row: f"{row['model']}, {row['told']}")
     parts = []
-    for title, systems, against in (("Seen speakers", seen, first_of), ("Unseen speakers", unseen, mean_of)):
+    for group, against in (("seen", first_of), ("unseen", mean_of)):
+        own = [row for row in rows if row["group"] == group]
+        speakers = len({row["speaker"] for row in own})
+        unit = "speakers" if speakers >= ENOUGH else f"recordings of {speakers} speakers"
+        systems = by_system(own, lambda row: f"{row['model']}, {row['told']}")
         if systems:
-            parts += [
-                f"### {title}\n",
-                table(systems),
-                f"Differences, paired by speaker:\n\n{differences(systems, against)}",
-            ]
+            parts += [f"### Speakers that training has {'' if group == 'seen' else 'not '}heard; n {unit}\n"]
+            parts += [lines({name: [*one.values()] for name, one in systems.items()}), "Differences, paired:\n"]
+            parts += [differences(systems, against)]
     return "\n".join(parts)
 
 
 def by_system(rows: Sequence[Row], name: Callable[[Row], str]) -> Systems:
-    """Means per speaker of every score."""
+    """Means of every score, of each speaker, or where these are few of each recording."""
     found: dict[str, dict[str, list[Row]]] = {}
+    unit = "speaker" if len({row["speaker"] for row in rows}) >= ENOUGH else "utterance"
     for row in rows:
-        found.setdefault(name(row), {}).setdefault(row["speaker"], []).append(row)
+        found.setdefault(name(row), {}).setdefault(row[unit], []).append(row)
     names = [key for key in ("bits", *SCORES) if any(key in row for row in rows)]
     return {
         system: {who: {key: mean([row[key] for row in own]) for key in names} for who, own in speakers.items()}
@@ -56,13 +58,8 @@ def mean_of(system: str, systems: Systems) -> str:
     return f"{system.rpartition(', ')[0]}, {MEAN}"
 
 
-def table(systems: Systems) -> str:
-    """A line a system: means and intervals."""
-    return lines({name: list(speakers.values()) for name, speakers in systems.items()})
-
-
 def differences(systems: Systems, against: Callable[[str, Systems], str]) -> str:
-    """A line a system: its scores minus those of the one it is compared with, speaker by speaker."""
+    """A line a system: its scores minus those of the one it is compared with, one by one."""
     found = {}
     for name, speakers in systems.items():
         other = against(name, systems)
@@ -75,7 +72,7 @@ def differences(systems: Systems, against: Callable[[str, Systems], str]) -> str
 
 
 def lines(rows: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
-    """A Markdown table of name -> rows of scores, one row a speaker."""
+    """A Markdown table of name -> rows of scores, one row a speaker or recording."""
     from vocoder_core.metrics import SCORES as KNOWN
     from vocoder_core.metrics import summarise
     from vocoder_core.metrics.tables import heading
@@ -83,7 +80,7 @@ def lines(rows: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
     items = {item.name: item for item in KNOWN}
     keys = list(dict.fromkeys(key for own in rows.values() for row in own for key in row))
     heads = ["bits a sample ↓" if key == "bits" else heading(items[key]) for key in keys]
-    text = ["| told | speakers | " + " | ".join(heads) + " |", "|:--|--:|" + "--:|" * len(keys)]
+    text = ["| told | n | " + " | ".join(heads) + " |", "|:--|--:|" + "--:|" * len(keys)]
     for name, own in rows.items():
         summary, cells = summarise(own), []
         for key in keys:
