@@ -15,7 +15,7 @@ import sys
 import types
 import warnings
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -63,17 +63,29 @@ def project(folder: Path) -> Iterator[Theirs]:
         "ahoproc_tools.interpolate": _module("ahoproc_tools.interpolate"),
     }
     lent["ahoproc_tools"].io, lent["ahoproc_tools"].interpolate = list(lent.values())[-2:]  # type: ignore[attr-defined]
-    with ExitStack() as stack:
-        stack.enter_context(warnings.catch_warnings())
+    lent |= {f"public_{name}": _module(f"public_{name}", __path__=[str(folder / at)]) for name, at in FOLDERS.items()}
+    with warnings.catch_warnings(), _lent(lent), mock.patch.object(np, "float", float, create=True):
         warnings.simplefilter("ignore")
-        stack.enter_context(mock.patch.dict(sys.modules, lent))
-        stack.enter_context(mock.patch.object(np, "float", float, create=True))
-        for name, where in ("public_lightning", "lightning/samplernn_pase"), ("public_paper", "paper/samplernn"):
-            sys.modules[name] = _module(name, __path__=[str(folder / where)])
         names = ("model", "loader", "dataset", "data")
         found = [importlib.import_module(f"public_lightning.{name}") for name in names]
         paper = importlib.import_module("public_paper.model") if (folder / "paper").is_dir() else None
         yield Theirs(found[0], found[1], found[2], found[3], paper)
+
+
+FOLDERS = {"lightning": "lightning/samplernn_pase", "paper": "paper/samplernn"}
+
+
+@contextmanager
+def _lent(modules: dict[str, types.ModuleType]) -> Iterator[None]:
+    """While entered, these modules are imported; whatever else is imported meanwhile stays."""
+    before = {name: sys.modules.get(name) for name in modules}
+    sys.modules.update(modules)
+    try:
+        yield
+    finally:
+        for name in [name for name in sys.modules if name.split(".")[0] in modules]:
+            del sys.modules[name]
+        sys.modules.update({name: module for name, module in before.items() if module is not None})
 
 
 class _Lightning(nn.Module):
