@@ -11,9 +11,10 @@ from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from samplernn_pase import features, world43
+from samplernn_pase import corpus_speakers, features, speaker_vectors, world43
 from samplernn_pase.features import Features
 from samplernn_pase.model import MEL, SampleRNNPASEConfig
 from samplernn_pase.preprocess import main
@@ -94,6 +95,25 @@ def test_all_of_the_shared_speech_as_a_user_runs_it(shared_audio: Path, tmp_path
     assert set(Features.open(corpus, "mel80", mel=model.mel, pitch=True).statistics.speakers) == {
         "carlo", "ivrvoice", "ru_nsh",
     }  # fmt: skip
+
+
+def test_vectors_of_speakers_are_made_when_asked_for(
+    tmp_path: Path, speech: Speech, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of everybody, by the encoder and the seconds of the settings; who makes them is tested in test_embed.py."""
+
+    class Told:
+        name, dim, fingerprint = "ge2e", 256, "0" * 64
+
+        def embed(self, wav: np.ndarray, sample_rate: int) -> np.ndarray:
+            return np.full(256, len(wav) / sample_rate, np.float32)
+
+    monkeypatch.setattr(corpus_speakers, "encoder", lambda provider, weights: Told())
+    command = [str(tree(tmp_path / "in", speech)), str(tmp_path / "data"), *PLAIN, "--set", "model.speaker.seconds=0.5"]
+    assert main([*command, "--speaker-vectors", "ge2e"]) == 0
+    made = speaker_vectors.read(tmp_path / "data" / "features" / "speakers-ge2e.npz")
+    assert made.names == ("carlo", "ru_nsh") and made.values.shape == (2, 256) and np.allclose(made.values, 0.5)
+    assert main([*command, "--speaker-vectors", "file"]) == 2, "whose?"
 
 
 # ---- again
