@@ -43,7 +43,10 @@ def once(make: Callable[[Any], Made]) -> Callable[[nn.Module], Made]:
 
     @wraps(make)
     def again(model: nn.Module) -> Made:
-        now = [(p.data_ptr(), p.detach().float().view(torch.int32).sum().item()) for p in model.parameters()]
+        now = [
+            (p.data_ptr(), p.detach().float().view(torch.int32).sum(dtype=torch.int32).item())
+            for p in model.parameters()
+        ]
         if model not in known or known[model][0] != now:
             known[model] = now, make(model)
         return known[model][1]
