@@ -14,6 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rnnms import RNNMS, RNNMSConfig
+from samplernn_pase import SampleRNNPASE, SampleRNNPASEConfig
+from samplernn_pase.labels import LabelConfig as SampleLabelConfig
+from samplernn_pase.speaker import SpeakerConfig
 from specgrad import SpecGrad, SpecGradConfig
 from specgrad.diffwave import DiffWaveConfig
 from specgrad.shaping import ShapingConfig
@@ -186,6 +189,34 @@ def vqvaevc_case(name: str, source: str, **config: Any) -> Case:
     )
 
 
+def samplernn_inputs(model: SampleRNNPASE, mel: Tensor, wav: Tensor) -> dict[str, Tensor]:
+    """Silence before the wave, the mel around it, a pitch and who speaks, if they are asked for."""
+    before, after = model.context
+    content = F.pad(mel, (before, after), mode="replicate").transpose(1, 2)
+    told = {"wav": F.pad(wav, (before * model.config.mel.hop_length, 0)), "content": content}
+    if model.config.labels.pitch:
+        told["pitch"] = torch.tensor([30.0, 0.8]).expand(len(wav), before + mel.shape[2], 2)
+    who = {"speaker": torch.arange(len(wav)) % len(model.config.speakers)} if model.config.speakers else {}
+    return told | who
+
+
+def samplernn_case(name: str, **config: Any) -> Case:
+    """One of its labels."""
+    small = {"mel": MEL, "ratios": (5, 4), "hidden_size": 24, "embedding_size": 8, "conds_size": 12}
+    own = SampleRNNPASEConfig(**small, **config)
+    return Case(
+        name=name,
+        vocoder=SampleRNNPASE,
+        config=own,
+        inputs=samplernn_inputs,
+        output=lambda model, inputs: model(**inputs).logits,
+        loss=lambda model, inputs, wav: model.loss(model(**inputs))["loss"],
+        overfit=(60, 2e-2, 2.0),
+        start=moved_from_zero,
+        told={"backend": "torch"} | ({"speaker": own.speakers[0]} if own.speakers else {}),
+    )
+
+
 LAGS = PeriodicityConfig(envelopes=1, width=4, block=20)
 PLAIN = {"whiten": WhitenConfig(order=0), "periodicity": PeriodicityConfig(envelopes=0)}
 CASES = [
@@ -197,6 +228,19 @@ CASES = [
         output=lambda model, inputs: model(**inputs)[0],
         loss=rnnms_loss,
         overfit=(80, 1e-2, 3.0),
+    ),
+    samplernn_case(
+        "samplernn-pase",
+        labels=SampleLabelConfig(order=8, pitch=True),
+        speaker=SpeakerConfig(provider="none"),
+        combine="add",
+        weight_norm=False,
+    ),
+    samplernn_case(
+        "samplernn-pase, as published",
+        labels=SampleLabelConfig(codec="seed"),
+        speaker=SpeakerConfig(size=4),
+        speakers=("one", "other"),
     ),
     specgrad_case(
         "specgrad",

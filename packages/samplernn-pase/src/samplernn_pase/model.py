@@ -42,7 +42,7 @@ MEL = MelConfig(
     mel_norm="slaney", preemphasis=0.0, log="ln", offset=0.0, scale=1.0, minimum=None,
 )  # fmt: skip
 PITCH_MIDDLE, PITCH_SPREAD = 4.7, 0.5  # of log lags of speech at 16 kHz, so that what is heard of them is of unit size
-EXCITED_FRAMES = 4  # of 80 samples: the longest period, 267, what surrounds it, and what predicts that
+EXCITED = 320  # samples: the longest period, 267, what surrounds it, and what predicts that
 
 State = tuple[Tensor, ...]  # (1, B, H) of the mid and of the top tier
 
@@ -123,7 +123,8 @@ class SampleRNNPASE(Vocoder):
     def context(self) -> tuple[int, int]:
         """Frames before and after the predicted ones that `forward` is given."""
         lab = self.config.labels
-        return (EXCITED_FRAMES if lab.order else 1), int(bool(lab.order) or self.config.content.look_ahead)
+        before = -(-EXCITED // self.config.mel.hop_length) if lab.order else 1
+        return before, int(bool(lab.order) or self.config.content.look_ahead)
 
     def forward(
         self, wav: Tensor, content: Tensor, speaker: Who | None = None, *, state: State | None = None,
