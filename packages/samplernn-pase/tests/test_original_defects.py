@@ -27,8 +27,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from samplernn_pase import SampleRNNPASE, generate, labels, loops, model, speaking, tiers
+from samplernn_pase import SampleRNNPASE, generate, labels, linguistic, loops, model, speaking, tiers
 from samplernn_pase.condition import Mixer
+from samplernn_pase.content import ContentConfig
 from samplernn_pase.labels import LabelConfig
 from samplernn_pase.speaker import SpeakerConfig
 from samplernn_pase.speaker_vectors import Vectors
@@ -164,6 +165,16 @@ def words_have_their_places_in_every_process(_: World) -> None:
         environment = {**os.environ, "PYTHONHASHSEED": seed}
         told.add(subprocess.run(command, env=environment, capture_output=True, check=True, text=True).stdout)
     assert len(told) == 1
+
+
+def words_stay_with_the_weights(world: World) -> None:
+    """Also where a later version of this package knows other ones, or knows them in another order."""
+    network(content=ContentConfig("linguistic")).save_pretrained(world.folder / "model")
+    turned = {name: words[::-1] for name, words in linguistic.VOCABULARIES.items()}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(linguistic, "VOCABULARIES", turned)
+        kept = SampleRNNPASE.from_pretrained(world.folder / "model").config.content
+        assert all(kept.vocabulary(name) == words[::-1] for name, words in turned.items())
 
 
 def everybody_who_can_be_told_can_be_trained(_: World) -> None:
@@ -309,6 +320,7 @@ DEFECTS: dict[str, tuple[Promise, list[Patch]]] = {
         [(tiers, "begin_gru", torchs_own_init)],
     ),
     "D7": (words_have_their_places_in_every_process, [(HERE, "BEFORE", SETS)]),
+    "D7 in the weights": (words_stay_with_the_weights, [(ContentConfig, "__post_init__", lambda _: None)]),
     "D8": (everybody_who_can_be_told_can_be_trained, [(model, "voices", no_pase)]),
     "256": (the_loudest_sample_is_a_class_like_others, [(labels, "encode", beyond_its_classes)]),
     "+15": (speakers_vectors_may_have_any_size, [(Mixer, "__init__", of_fifteen)]),

@@ -42,7 +42,8 @@ class ContentConfig:
     look_ahead: bool = False  # the next frame is told, too: 0.3 to 0.4 of mean opinion in Barbany et al. 2018
     embedding_size: int = 15  # of a category
     undefined: Literal["own", "zero"] = "own"  # what an undefined number is: a value of its own, or the original's 0
-    phonemes: tuple[str, ...] = ()  # ordered vocabularies, index 0 is whatever is unknown; (): those of linguistic.py
+    phonemes: tuple[str, ...] = ()  # ordered vocabularies, index 0 is whatever is unknown; (), of linguistic content:
+    # those of linguistic.py, which are written down here, and so kept with the weights
     vowels: tuple[str, ...] = ()
     gpos: tuple[str, ...] = ()
     tobi: tuple[str, ...] = ()
@@ -55,6 +56,8 @@ class ContentConfig:
             words = getattr(self, name)
             if len(set(words)) < len(words):
                 raise ValueError(f"content.{name} has {len(words)} words, some of them twice; expected different ones")
+            if not words and self.categories:
+                object.__setattr__(self, name, linguistic.VOCABULARIES[name])
 
     @property
     def width(self) -> int:
