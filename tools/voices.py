@@ -152,12 +152,18 @@ def vqvaevc_class() -> type[Vocoder]:
 
 
 def vqvaevc_copies(model: Any, wav: np.ndarray, arguments: argparse.Namespace) -> Copies:
-    """What the decoder alone makes of its mel and pitch: a system for each of --settle, at --temperature."""
+    """What the decoder alone makes of its mel and pitch."""
     from vqvaevc.infer import copy
 
+    return settled_copies("vqvaevc", copy, model, wav, arguments)
+
+
+def settled_copies(name: str, copy: Any, model: Any, wav: np.ndarray, arguments: argparse.Namespace) -> Copies:
+    """A system for each of --settle, or one at the checkpoint's own; at --temperature."""
+    told = {"seed": 0, "temperature": arguments.temperature}
     return {
-        "vqvaevc" + (f", settle {settle}" if settle is not None else ""): copy(
-            model, wav, model.sample_rate, seed=0, temperature=arguments.temperature, settle=settle
+        name + (f", settle {settle}" if settle is not None else ""): copy(
+            model, wav, model.sample_rate, settle=settle, **told
         )
         for settle in arguments.settle or [None]
     }
@@ -191,19 +197,52 @@ def vqvaevc_change(model: Any, rounded: Any) -> str:
     return f"fp16 moves log-probabilities by {(first - second).abs().max():.1e} at most"
 
 
+def samplernn_pase_class() -> type[Vocoder]:
+    """SampleRNNPASE."""
+    from samplernn_pase import SampleRNNPASE
+
+    return SampleRNNPASE
+
+
+def samplernn_pase_copies(model: Any, wav: np.ndarray, arguments: argparse.Namespace) -> Copies:
+    """What it makes of what it hears of the recording."""
+    from samplernn_pase.infer import copy
+
+    return settled_copies("samplernn-pase", copy, model, wav, arguments)
+
+
+def samplernn_pase_figures(model: Any, wavs: list[np.ndarray]) -> dict[str, list[float]]:
+    """Bits per sample, every sample predicted from the true ones before it; a speaker is told as the mean of all."""
+    from samplernn_pase.check import heard_pass
+
+    return {"bits per sample": [float(model.loss(heard_pass(model, wav))["bits"]) for wav in wavs]}
+
+
+def samplernn_pase_change(model: Any, rounded: Any) -> str:
+    """The largest difference of a log-probability on noise."""
+    import numpy as np
+
+    from samplernn_pase.check import heard_pass
+
+    wav = 0.1 * np.random.default_rng(0).standard_normal(40 * model.config.mel.hop_length).astype(np.float32)
+    first, second = (heard_pass(voice, wav).logits.log_softmax(-1) for voice in (model, rounded))
+    return f"fp16 moves log-probabilities by {(first - second).abs().max():.1e} at most"
+
+
 VOICES = {
     "rnnms": Voice(rnnms_class, rnnms_copies, rnnms_figures, rnnms_change, PACKAGES / "rnnms/src/rnnms/weights"),
+    "samplernn-pase": Voice(
+        samplernn_pase_class, samplernn_pase_copies, samplernn_pase_figures, samplernn_pase_change,
+        PACKAGES / "samplernn-pase/src/samplernn_pase/weights",
+    ),
     "specgrad": Voice(
         specgrad_class, specgrad_copies, specgrad_figures, copies_differ, PACKAGES / "specgrad/src/specgrad/weights"
     ),
     "waveglow-vq": Voice(
-        waveglow_vq_class,
-        waveglow_vq_copies,
-        waveglow_vq_figures,
-        copies_differ,
+        waveglow_vq_class, waveglow_vq_copies, waveglow_vq_figures, copies_differ,
         PACKAGES / "waveglow-vq/src/waveglow_vq/weights",
     ),
     "vqvaevc": Voice(
         vqvaevc_class, vqvaevc_copies, vqvaevc_figures, vqvaevc_change, PACKAGES / "vqvaevc/src/vqvaevc/weights"
     ),
-}
+}  # fmt: skip

@@ -13,6 +13,7 @@ from math import log
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -21,7 +22,7 @@ from vocoder_core import validation
 from vocoder_core.corpus import Corpus, Entry
 from vocoder_core.validation import HeldOut
 
-from .model import SampleRNNPASE
+from .model import Pass, SampleRNNPASE
 
 if TYPE_CHECKING:
     from .features import Features
@@ -80,7 +81,17 @@ def bits_of(
     model: SampleRNNPASE, wav: Tensor, content: Tensor, pitch: Tensor | None, names: Sequence[str],
     speaker: Tensor | None = None, normal: Tensor | None = None,
 ) -> float:  # fmt: skip
-    """Bits a sample of whole waves (B, F hop), each from its beginning, by raw content (B, F, C) and pitch (B, F, 2).
+    """Bits a sample of what `passed` is given."""
+    made = passed(model, wav, content, pitch, names, speaker, normal)
+    nats = F.cross_entropy(made.logits.float().flatten(0, 1), made.targets.flatten())
+    return float(nats) / log(2)
+
+
+def passed(
+    model: SampleRNNPASE, wav: Tensor, content: Tensor, pitch: Tensor | None, names: Sequence[str],
+    speaker: Tensor | None = None, normal: Tensor | None = None,
+) -> Pass:  # fmt: skip
+    """A pass over whole waves (B, F hop), each from its beginning, by raw content (B, F, C) and pitch (B, F, 2).
 
     names: whose statistics normalise content that is a speaker's, unless `normal` (B, 2, C) does; speaker (B, S):
     vectors, None: those of the names.
@@ -92,9 +103,19 @@ def bits_of(
         pitch = F.pad(pitch.transpose(1, 2), (before, 0), mode="replicate").transpose(1, 2)
     who = spoken_by(model, names) if speaker is None else speaker
     normal = model.normal(list(names), content) if normal is None else normal
-    made = model(F.pad(wav, (before * hop, 0)), content, who, normal=normal, pitch=pitch)
-    nats = F.cross_entropy(made.logits.float().flatten(0, 1), made.targets.flatten())
-    return float(nats) / log(2)
+    made: Pass = model(F.pad(wav, (before * hop, 0)), content, who, normal=normal, pitch=pitch)
+    return made
+
+
+@torch.inference_mode()
+def heard_pass(model: SampleRNNPASE, wav: np.ndarray) -> Pass:
+    """A pass over a recording (F hop,) at the model's rate and level, as `listening.hear` hears it, by nobody known."""
+    from .listening import hear
+
+    own = torch.from_numpy(wav)
+    heard = hear(model, own)
+    content = heard.content.transpose(1, 2) if model.config.content.kind == "mel80" else heard.content
+    return passed(model, own[None].to(content), content, heard.pitch, [""], normal=heard.normal)
 
 
 def spoken_by(model: SampleRNNPASE, names: Sequence[str]) -> Tensor | None:
