@@ -66,10 +66,12 @@ def listen(folder: Path, count: int) -> tuple[Path, str]:
     from tqdm import tqdm
 
     import rnnms.infer
+    import samplernn_pase.infer
     import specgrad.infer
     import vqvaevc.infer
     import waveglow_vq.infer
     from rnnms import RNNMS
+    from samplernn_pase import SampleRNNPASE
     from specgrad import SpecGrad
     from vocoder_core import audio
     from vocoder_core.report import Clip, write_page
@@ -77,7 +79,7 @@ def listen(folder: Path, count: int) -> tuple[Path, str]:
     from waveglow_vq import WaveGlowVQ
 
     early, model, flow = RNNMS.from_pretrained(), SpecGrad.from_pretrained(), WaveGlowVQ.from_pretrained()
-    converter = VQVAEVC.from_pretrained()
+    converter, tiers = VQVAEVC.from_pretrained(), SampleRNNPASE.from_pretrained()
     clips = []
     for row in tqdm(held_out(count), desc="copies", unit="clip", disable=None):
         wav, rate = audio.load(SPEECH / row["path"], model.sample_rate)
@@ -90,6 +92,7 @@ def listen(folder: Path, count: int) -> tuple[Path, str]:
                     "specgrad": specgrad.infer.copy(model, wav, rate, seed=0),
                     "waveglow-vq": waveglow_vq.infer.copy(flow, wav, rate, seed=0),
                     "rnnms": rnnms.infer.copy(early, wav, rate, seed=0),
+                    "samplernn-pase": samplernn_pase.infer.copy(tiers, wav, rate, seed=0),
                     "vqvaevc": vqvaevc.infer.copy(converter, wav, rate, seed=0),
                     "as kathleen": vqvaevc.infer.copy(converter, wav, rate, speaker="kathleen", seed=0),
                 },
@@ -106,6 +109,7 @@ def listen(folder: Path, count: int) -> tuple[Path, str]:
         captions={
             "specgrad": "SpecGrad with the weights of the wheel, 4 steps.",
             "waveglow-vq": "WaveGlow with the weights of the wheel, settled on its mel.",
+            "samplernn-pase": "SampleRNN with the weights of the wheel: early, settled on its mel; see its model card.",
             "vqvaevc": "The decoder of vqvaevc on the mel itself: early, settled on it; see its model card.",
             "as kathleen": "vqvaevc: the clip as codes, and in another voice: scores mean little here.",
             "rnnms": "RNN_MS with the weights of the wheel: an early voice, see its model card.",
