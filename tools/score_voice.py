@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=60, help="held-out utterances (default 60)")
     parser.add_argument("--seconds", type=float, default=5.0, help="of each at most (default 5)")
     parser.add_argument("--metrics", default=METRICS, help=f"scores or groups (default {METRICS}, where installed)")
-    parser.add_argument("--temperature", type=float, default=1.0, help="rnnms, samplernn-pase, vqvaevc: of draws")
+    parser.add_argument("--temperature", type=float, help="rnnms, samplernn-pase, vqvaevc: of draws (default: its own)")
     parser.add_argument("--steps", type=int, nargs="+", default=[1, 2, 4, 6], help="specgrad: default 1 2 4 6")
     parser.add_argument("--sigma", type=float, nargs="+", help="waveglow-vq: a system for each (default: its own)")
     parser.add_argument(

@@ -43,7 +43,8 @@ def rnnms_copies(model: Any, wav: np.ndarray, arguments: argparse.Namespace) -> 
     """One system, at --temperature."""
     from rnnms.infer import copy
 
-    return {"rnnms": copy(model, wav, model.sample_rate, seed=0, temperature=arguments.temperature)}
+    temperature = 1.0 if arguments.temperature is None else arguments.temperature
+    return {"rnnms": copy(model, wav, model.sample_rate, seed=0, temperature=temperature)}
 
 
 def rnnms_figures(model: Any, wavs: list[np.ndarray]) -> dict[str, list[float]]:
@@ -160,7 +161,7 @@ def vqvaevc_copies(model: Any, wav: np.ndarray, arguments: argparse.Namespace) -
 
 def settled_copies(name: str, copy: Any, model: Any, wav: np.ndarray, arguments: argparse.Namespace) -> Copies:
     """A system for each of --settle, or one at the checkpoint's own; at --temperature."""
-    told = {"seed": 0, "temperature": arguments.temperature}
+    told = {"seed": 0} | ({} if arguments.temperature is None else {"temperature": arguments.temperature})
     return {
         name + (f", settle {settle}" if settle is not None else ""): copy(
             model, wav, model.sample_rate, settle=settle, **told

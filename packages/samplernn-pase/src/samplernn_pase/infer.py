@@ -99,7 +99,7 @@ def speaker_of(model: SampleRNNPASE, arguments: argparse.Namespace) -> Who | Non
 
 def copy(
     model: SampleRNNPASE, wav: np.ndarray, sample_rate: int, *, speaker: Who | None = None,
-    encoder: SpeakerEncoder | None = None, seed: int | None = None, temperature: float = 1.0,
+    encoder: SpeakerEncoder | None = None, seed: int | None = None, temperature: float | None = None,
     settle: int | None = None, backend: Backend = "auto",
 ) -> np.ndarray:  # fmt: skip
     """A mono recording (T,) said by the model: (T,) at the same rate and level, without delay.

@@ -63,6 +63,7 @@ class SampleRNNPASEConfig:
     weight_norm: bool = True
     speakers: tuple[str, ...] = ()  # whose voices it has
     settle: int = 0  # steps of Griffin-Lim that bring what was said to its mel, of content mel80
+    temperature: float = 1.0  # at which it is sampled; below 1 a voice that is not learnt well yet is less noisy
     level: Literal["peak", "loudness"] = "peak"  # what of the recordings it learns from is alike
     level_db: float = -0.4455  # dBFS of the highest sample of the recordings it learns from: 0.95
 
@@ -221,7 +222,7 @@ class SampleRNNPASE(Vocoder):
     @torch.inference_mode()
     def synthesize(
         self, mel: Tensor, speaker: Who | None = None, *, pitch: Tensor | None = None, normal: Tensor | None = None,
-        temperature: float = 1.0, settle: int | None = None, seed: int | Sequence[int] | None = None,
+        temperature: float | None = None, settle: int | None = None, seed: int | Sequence[int] | None = None,
         backend: Backend = "auto", progress: bool = False,
     ) -> Tensor:  # fmt: skip
         """Wave (B, F * hop_length), float32 in [-1, 1], of a mel (B, M, F) or (M, F), or other raw content (B, F, C).
@@ -232,6 +233,7 @@ class SampleRNNPASE(Vocoder):
         config's). seed: the same seed gives the same samples, alone or in a batch; a sequence gives each row its own.
         backend: "torch" is the reference loop, "numba" the compiled one for CPUs, "auto" the faster one.
         """
+        temperature = self.config.temperature if temperature is None else temperature
         how = speaking.Sampling(temperature, self.config.settle if settle is None else settle, seed, backend, progress)
         return speaking.speak(self, mel, speaker, pitch, normal, how)
 

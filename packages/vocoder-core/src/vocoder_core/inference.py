@@ -47,7 +47,9 @@ def parser(program: str, description: str, mels: bool = True) -> argparse.Argume
 
 def add_sampling_arguments(parser: argparse.ArgumentParser) -> None:
     """--temperature, --settle and --backend: of every command that draws a wave sample by sample."""
-    parser.add_argument("--temperature", type=float, default=1.0, help="below 1: calmer, towards 0: buzzy (default 1)")
+    parser.add_argument(
+        "--temperature", type=float, help="below 1: calmer, to 0: buzzy (default: the model's own, or 1)"
+    )
     parser.add_argument(
         "--settle", type=int, metavar="STEPS", help="Griffin-Lim from its phases, 0: none (default: the model's own)"
     )
@@ -55,9 +57,9 @@ def add_sampling_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def sampling(arguments: argparse.Namespace) -> dict[str, Any]:
-    """What these options and --seed tell the model; on a terminal it shows its progress."""
-    names = ("seed", "temperature", "settle", "backend")
-    return {name: getattr(arguments, name) for name in names} | {"progress": True}
+    """What these options and --seed tell the model, which knows what it does where they say nothing; with progress."""
+    told = {name: getattr(arguments, name) for name in ("seed", "temperature", "settle", "backend")}
+    return {name: value for name, value in told.items() if value is not None} | {"progress": True}
 
 
 def level_of(config: Any) -> Level:
