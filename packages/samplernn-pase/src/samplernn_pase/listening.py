@@ -68,8 +68,8 @@ def own_statistics(model: SampleRNNPASE, content: np.ndarray) -> Tensor:
 
 
 def say(
-    model: SampleRNNPASE, wav: Tensor, speaker: Who | None, *, temperature: float | None = None, settle: int | None = None,
-    seed: int | None = None, backend: str = "auto", progress: bool = False,
+    model: SampleRNNPASE, wav: Tensor, speaker: Who | None, *, temperature: float | None = None,
+    settle: int | None = None, seed: int | None = None, backend: str = "auto", progress: bool = False,
 ) -> Tensor:  # fmt: skip
     """A wave (F * hop,) at the model's rate and level, said by it: (F * hop,). speaker: one for it, as `synthesize`."""
     heard = hear(model, wav)

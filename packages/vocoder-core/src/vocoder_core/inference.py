@@ -48,7 +48,7 @@ def parser(program: str, description: str, mels: bool = True) -> argparse.Argume
 def add_sampling_arguments(parser: argparse.ArgumentParser) -> None:
     """--temperature, --settle and --backend: of every command that draws a wave sample by sample."""
     parser.add_argument(
-        "--temperature", type=float, help="below 1: calmer, to 0: buzzy (default: the model's own, or 1)"
+        "--temperature", type=float, help="below 1: calmer, to 0: buzzy (default: the model's own)"
     )
     parser.add_argument(
         "--settle", type=int, metavar="STEPS", help="Griffin-Lim from its phases, 0: none (default: the model's own)"
