@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from samplernn_pase import preprocess
 from vocoder_core.audio import load
 from vocoder_core.mel import MelConfig
-from samplernn_pase import preprocess
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""The plan of a stateful epoch: every frame once, in order, exactly as long as it says, the same whenever it is asked."""
+"""The plan of a stateful epoch: every frame once, in order, exactly as long as it says, whenever it is asked."""
 
 from __future__ import annotations
 
