@@ -69,7 +69,7 @@ class Counted:
         if entry.id in self.broken:
             raise ValueError(f"{entry.id}.lab: no such\n  file")
         power = np.square(wav.reshape(entry.frames, 80)).mean(1)
-        return np.stack([np.arange(entry.frames), power, np.full(entry.frames, 7.0)], axis=1)
+        return np.stack([np.arange(entry.frames), power, np.full(entry.frames, 7.0)], axis=1) * (1 + self.version)
 
 
 # ---- what they hold
@@ -176,6 +176,8 @@ def test_made_again_changes_nothing_and_other_settings_make_it_anew(corpus: Corp
     assert features.make(corpus, Counted(), range(3), progress=False) == first
     assert {path.name: path.stat().st_mtime_ns for path in first.path.parent.iterdir()} == before
     other = features.make(corpus, Counted(broken=(corpus.entries[0].id,), version=1), range(3), progress=False)
+    mean = Features.open(corpus, "counted").statistics.everybody.mean
+    assert mean[2] == 14, "of the new features"
     assert len(other.left_out) == 1 and sorted(path.name for path in first.path.parent.iterdir()) == sorted(before)
     (first.path.parent / "statistics-counted.json").unlink()  # a kill between the two
     features.make(corpus, Counted(broken=(corpus.entries[0].id,), version=1), range(3), progress=False)

@@ -88,6 +88,13 @@ def test_a_field_that_does_not_move_is_0_and_listed(value: float) -> None:
     assert np.abs((single[0] - single[1]) / single[2])[:, 2].max() < 1e-20, "in the model's float32, too"
 
 
+def test_what_single_precision_makes_of_a_large_number_is_no_movement() -> None:
+    """A duration of 0.1 s is 1,000,000 units of a label."""
+    rows = speech(0)
+    rows[:, 2] = 1e6 + np.random.default_rng(0).uniform(-0.05, 0.05, len(rows))
+    assert collect([("anna", rows)], ALL).everybody.still == (2,)
+
+
 def test_a_speaker_whose_field_hardly_moves_is_not_divided_by_next_to_nothing() -> None:
     """One utterance: the number of its words is the same in all its frames, other speakers' differ."""
     one, other = speech(0), speech(1)

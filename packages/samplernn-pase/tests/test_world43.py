@@ -66,6 +66,8 @@ def test_the_mel_cepstrum_is_the_cosine_series_in_the_bent_frequency() -> None:
 def test_an_envelope_comes_back_from_its_cepstrum() -> None:
     cepstra = np.random.default_rng(1).normal(size=(3, 40)) * 0.9 ** np.arange(40)
     np.testing.assert_allclose(world43.mel_cepstrum(world43.envelope_of(cepstra, 4096)), cepstra, atol=1e-6)
+    power = np.exp(np.random.default_rng(2).normal(size=(3, 9)))
+    np.testing.assert_allclose(world43.envelope_of(world43.mel_cepstrum(power), 16), power, rtol=0.02)
     assert np.isfinite(world43.mel_cepstrum(np.zeros((2, 513)))).all(), "digital silence"
 
 
@@ -138,8 +140,9 @@ def test_short_waves(samples: int) -> None:
 def test_what_is_never_voiced_has_no_pitch() -> None:
     """Neither 0 nor -1e10: NaN, which nobody takes for a number; and it can be said all the same."""
     content = analyse(np.random.default_rng(0).normal(size=RATE) * 1e-3 * (np.arange(RATE) % 4000 < 400))
-    content[:, VUV], content[:, LF0] = 0, np.nan
-    assert np.isfinite(synthesise(content)).all()
+    for voiced in (0, 1):
+        content[:, VUV], content[:, LF0] = voiced, np.nan
+        assert np.isfinite(synthesise(content)).all()
     silent = analyse(np.zeros(RATE))
     assert np.isnan(silent[:, LF0]).all() and not silent[:, VUV].any() and np.isfinite(silent[:, :LF0]).all()
 

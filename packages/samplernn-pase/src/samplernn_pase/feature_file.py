@@ -194,10 +194,11 @@ class _Unfinished:
         reasons: dict[str, str] = {}
         with open(self.part, "r+b") as file:
             for entry, rows in zip(self.blocks[number], results):
-                file.seek(self.header + first_frame(entry) * self.row)
-                file.write(bytes(entry.frames * self.row) if isinstance(rows, str) else rows.tobytes())
                 if isinstance(rows, str):
-                    reasons[entry.id] = rows
+                    reasons[entry.id] = rows  # and zeros stay
+                    continue
+                file.seek(self.header + first_frame(entry) * self.row)
+                file.write(rows.tobytes())
             file.flush()
             os.fsync(file.fileno())
         self.done[number] = reasons

@@ -80,6 +80,7 @@ class Features:
     statistics: Statistics
     left_out: dict[str, str]  # id -> why this recording has no content
     pitch: np.ndarray | None = None  # (N_frames, 2), if asked for
+    acoustic: str = ""  # world or ahocoder: which of them made the acoustic fields, where there are some
 
     @classmethod
     def open(
@@ -98,7 +99,9 @@ class Features:
         if not path.is_file():
             raise FileNotFoundError(f"{path}: not there: {AGAIN}")
         voices = _open(corpus, "pitch")[1] if pitch else None
-        return cls(kind, content, statistics.read(path, content.shape[1]), made.left_out, voices)
+        told = made.made_with["settings"]
+        acoustic = told.get("acoustic", told).get("made_by", "")
+        return cls(kind, content, statistics.read(path, content.shape[1]), made.left_out, voices, acoustic)
 
     def of(self, entry: Entry) -> np.ndarray:
         """Content (F, C) of an utterance."""
