@@ -56,12 +56,15 @@ class ProsodyConfig:
     mel_width: int = 164
     mel_layers: int = 6
     step: int = 2  # frames of 5 ms that the frame layers make at a time
+    dropout: float = 0.25  # an hour of one voice is learnt by heart without: durations 0.07 there, 0.27 elsewhere
     voice: str = ""  # who it learnt to speak as
 
     def __post_init__(self) -> None:
         for name in ("phone_width", "phone_layers", "pitch_layers", "mel_width", "mel_layers", "step"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected 1 or more")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout is {self.dropout}; expected 0 up to, not including, 1")
         if self.mel.sample_rate != 200 * self.mel.hop_length:
             hop, rate = self.mel.hop_length, self.mel.sample_rate
             raise ValueError(f"mel.hop_length is {hop} at {rate} Hz; expected 5 ms, {rate / 200:g} samples")
@@ -104,11 +107,11 @@ class Prosody(Vocoder):
         self.names = nn.Embedding(len(linguistic.PHONEMES), 48)
         self.words = nn.Embedding(len(linguistic.GPOS), 8)
         self.tones = nn.Embedding(len(linguistic.TOBI), 4)
-        self.phones = Layers(48 + 8 + 4 + len(NUMBERS), narrow, config.phone_layers)
+        self.phones = Layers(48 + 8 + 4 + len(NUMBERS), narrow, config.phone_layers, config.dropout)
         self.duration = nn.Conv1d(narrow, 1, 1)
-        self.melody = Layers(step * (narrow + 4), narrow, config.pitch_layers)
+        self.melody = Layers(step * (narrow + 4), narrow, config.pitch_layers, config.dropout)
         self.pitch = nn.Conv1d(narrow, 2 * step, 1)
-        self.sounds = Layers(narrow + step * (narrow + 4 + 2 + bands), wide, config.mel_layers)
+        self.sounds = Layers(narrow + step * (narrow + 4 + 2 + bands), wide, config.mel_layers, config.dropout)
         self.mel = nn.Conv1d(wide, bands * step, 1)
         for name in ("number_mean", "number_std"):
             self.register_buffer(name, torch.full((len(NUMBERS),), float(name.endswith("std"))))

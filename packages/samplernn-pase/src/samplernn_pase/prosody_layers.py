@@ -17,8 +17,9 @@ VOICED = 0.4  # a frame that is less likely voiced is not
 class Layers(nn.Module):
     """Convolutions (B, C, T) -> (B, D, T), each added to what it reads; blind for what is not `real` (B, T)."""
 
-    def __init__(self, inputs: int, width: int, layers: int) -> None:
+    def __init__(self, inputs: int, width: int, layers: int, dropout: float) -> None:
         super().__init__()
+        self.dropout = dropout
         self.enter = nn.Conv1d(inputs, width, 1)
         reach = [2 ** (i % 3) for i in range(layers)]
         convs = [nn.Conv1d(width, width, KERNEL, padding=by * (KERNEL // 2), dilation=by) for by in reach]
@@ -31,7 +32,7 @@ class Layers(nn.Module):
         mask = real[:, None].to(x)
         x = self.enter(x)
         for layer in self.layers:
-            x = x + layer(F.gelu(x) * mask.to(x))
+            x = x + layer(F.dropout(F.gelu(x), self.dropout, self.training) * mask.to(x))
         return x
 
 
