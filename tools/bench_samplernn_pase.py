@@ -31,10 +31,6 @@ from vocoder_core.config import load
 ROOT = Path(__file__).resolve().parent.parent
 RATE, HOP = 16_000, 80
 AS_IT_IS, NO_NORM = "public code as it is", "public code, weight norm taken out"
-PUBLIC = tuple(
-    peers.Peer(name, "lightning", f"{peers.GIT}davidalvarezdlt/samplernn_pase", of)
-    for name, of in ((AS_IT_IS, lambda folder: as_it_is(folder)), (NO_NORM, lambda folder: without_norm(folder)))
-)
 PAPER = SampleRNNPASEConfig(  # the network of the public code in its acoustic mode
     content=ContentConfig("world43"), speaker=SpeakerConfig(provider="lookup", size=15),
     speakers=tuple(f"speaker {number}" for number in range(126)),
@@ -95,6 +91,13 @@ def without_norm(folder: Path) -> peers.Loaded:
     """The same, its weight norm taken out, which its own loop computes again for every sample."""
     with mock.patch.object(torch.nn.utils, "weight_norm", lambda module: module):
         return as_it_is(folder)
+
+
+SOURCE = f"{peers.GIT}davidalvarezdlt/samplernn_pase"
+PUBLIC = (
+    peers.Peer(AS_IT_IS, "lightning", SOURCE, as_it_is),
+    peers.Peer(NO_NORM, "lightning", SOURCE, without_norm),
+)
 
 
 def speaking(paper: SampleRNNPASE, seconds: float, public: dict[str, peers.Loaded]) -> dict[str, timing.Run]:
