@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -112,3 +113,22 @@ def test_the_halves_know_how_long_the_recording_was(speech: np.ndarray) -> None:
     assert inference.restore(own, gain, 16_000, 44_100, 1001).shape == (1001,)
     short, _ = inference.prepare(speech[:1], 16_000, CONFIG, level)
     assert short.shape == (256,)
+
+
+@pytest.mark.parametrize(("kind", "target"), [("peak", -6.0), ("loudness", -30.0)])
+def test_a_models_level_is_a_peak_or_a_loudness(speech: np.ndarray, kind: str, target: float) -> None:
+    """In dB of full scale, or in LUFS; the gain that took the recording there comes with it."""
+    wav, gain = inference.level_of(SimpleNamespace(level=kind, level_db=target))(np.tile(speech, 3), 16_000)
+    reached = 20 * np.log10(np.abs(wav).max()) if kind == "peak" else audio.loudness(wav, 16_000)
+    assert reached == pytest.approx(target, abs=0.1)
+    assert np.allclose(wav, gain * np.tile(speech, 3), atol=1e-5)
+
+
+def test_what_draws_samples_is_told_by_these_options() -> None:
+    parser = inference.parser("tool-infer", "")
+    inference.add_sampling_arguments(parser)
+    plain = inference.sampling(parser.parse_args(["in.wav", "out.wav"]))
+    assert plain == {"seed": 0, "temperature": 1.0, "settle": None, "backend": "auto", "progress": True}
+    more = ["--seed", "3", "--temperature", "0.5", "--settle", "8", "--backend", "torch"]
+    told = inference.sampling(parser.parse_args(["in.wav", "out.wav", *more]))
+    assert told == {"seed": 3, "temperature": 0.5, "settle": 8, "backend": "torch", "progress": True}
