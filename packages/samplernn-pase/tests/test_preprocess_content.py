@@ -36,6 +36,7 @@ def test_kinds_are_added_one_by_one(tmp_path: Path, speech: Speech) -> None:
     assert main([str(root), str(data), *PLAIN, "--content", "world43", "--f0", "dio"]) == 0
     after = everything(data)
     assert {name: after[name] for name in before} == before
+    assert "features/content-mel80.npy" in before and "features/pitch.npy" not in after
     assert sorted(after.keys() - before.keys()) == [
         "features/content-world43.json", "features/content-world43.npy", "features/statistics-world43.json",
     ]  # fmt: skip

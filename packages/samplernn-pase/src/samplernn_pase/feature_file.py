@@ -100,7 +100,7 @@ def find(data: Path, name: str) -> Made | None:
 
 
 def discard(data: Path, name: str) -> None:
-    """Remove an array and what was derived from it; what is under way stays."""
+    """Remove an array and what was derived from it."""
     for old in (f"{name}.npy", f"statistics-{name.removeprefix('content-')}.json", f"{name}.json"):
         (data / FOLDER / old).unlink(missing_ok=True)
 
@@ -196,9 +196,9 @@ class _Unfinished:
             for entry, rows in zip(self.blocks[number], results):
                 if isinstance(rows, str):
                     reasons[entry.id] = rows  # and zeros stay
-                    continue
-                file.seek(self.header + first_frame(entry) * self.row)
-                file.write(rows.tobytes())
+                else:
+                    file.seek(self.header + first_frame(entry) * self.row)
+                    file.write(rows.tobytes())
             file.flush()
             os.fsync(file.fileno())
         self.done[number] = reasons
@@ -228,9 +228,7 @@ def _run(
                 yield number, rows
                 bar.update(len(rows))
     except BrokenProcessPool:
-        raise ValueError(
-            "a worker process was killed, perhaps for memory: run the same command again with fewer jobs"
-        ) from None
+        raise ValueError("a worker process was killed, perhaps for memory: run it again with fewer jobs") from None
 
 
 def _block(audio: Path, front_end: FrontEnd, number: int, entries: list[Entry]) -> tuple[int, list[Rows]]:
