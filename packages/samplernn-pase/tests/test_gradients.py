@@ -30,13 +30,13 @@ from samplernn_pase.generate import told_of
 from samplernn_pase.labels import LabelConfig
 from samplernn_pase.loops import TorchLoop
 from samplernn_pase.sequence import EMPTY, Epochs
-from samplernn_pase.tiers import FrameTier
+from samplernn_pase.tiers import FrameTier, SampleTier
 from vocoder_core import audio
 from vocoder_core.recurrent.draws import draw
 
 sys.path.append(str(Path(__file__).parent))
+import lost_in_refactor as lost
 import speech_world
-import test_original_defects as defects
 from speech_world import Run, batches, network, prepare, spoken, table, trained
 
 pytest.importorskip("pyworld")
@@ -316,16 +316,12 @@ RESUMED = (
 # ---- 9  defects, put back one at a time
 
 
-def without_sign(codes: Tensor, config: LabelConfig) -> Tensor:
-    return defects.DECODE(codes, config).abs()
-
-
 MUTATIONS: dict[str, tuple[Any, list[Any]]] = {
-    "D1": (generation_is_what_training_would_hear, [(labels, "of_wave", defects.rectified)]),
-    "D2": (chunks_are_one_utterance, [(FrameTier, "begin", defects.always_anew)]),
+    "D1": (generation_is_what_training_would_hear, [(labels, "of_wave", lost.rectified)]),
+    "D2": (chunks_are_one_utterance, [(FrameTier, "begin", lost.always_anew)]),
     "D4": (an_epoch_ends, [(Epochs, "row", lambda self, step: self._plan(0).row(step - 1))]),
-    "D6": defects.DEFECTS["D6"],
-    "D7": defects.DEFECTS["D7"],
+    "D6": (lost.every_layer_begins_as_the_papers, [(SampleTier, "__init__", lost.other_init)]),
+    "D7": (lost.words_have_their_places_in_every_process, [(lost, "BEFORE", lost.SETS)]),
 }
 
 

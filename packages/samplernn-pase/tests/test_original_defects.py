@@ -13,11 +13,8 @@ Loader and training: test_original_defects_of_runs.py. Files, features, statisti
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 from dataclasses import replace
-from math import sqrt
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +34,16 @@ from samplernn_pase.tiers import FrameTier, SampleTier
 from vocoder_core.recurrent.draws import stream_keys, uniforms
 
 sys.path.append(str(Path(__file__).parent))
-from small_world import (
-    MODEL,
+import lost_in_refactor
+from lost_in_refactor import (
+    SETS,
+    always_anew,
+    every_layer_begins_as_the_papers,
+    other_init,
+    rectified,
+    words_have_their_places_in_every_process,
+)
+from noise_world import (
     NAMES,
     SEED,
     Patch,
@@ -113,60 +118,6 @@ def what_was_said_is_foretold_as_it_was_drawn(_: World) -> None:
         assert torch.equal(DRAW(logits, draws, 1.0), labels.encode(inside, config)[0])
 
 
-def every_layer_begins_as_the_papers(_: World) -> None:
-    """Kaiming's and LeCun's bounds, reached; biases zero where the paper set them so, torch's own where it did not."""
-    torch.manual_seed(1)
-    size = 64
-    made = SampleRNNPASE(replace(MODEL, hidden_size=size, conds_size=50))
-    for tier, frame in ((made.top, 80), (made.mid, 20)):
-        bounded(tier.expand.weight, sqrt(6 / frame))
-        bounded(tier.conds.weight, sqrt(6 / 50))
-        bounded(tier.spread.weight, sqrt(6 / size))
-        recurrent = tier.rnn.weight_hh_l0.chunk(3)
-        for block in (*tier.rnn.weight_ih_l0.chunk(3), *recurrent[:2]):
-            bounded(block, sqrt(3 / size))
-        torch.testing.assert_close(recurrent[2] @ recurrent[2].T, torch.eye(size), rtol=0, atol=1e-5)
-        zero = (
-            tier.expand.bias,
-            tier.conds.bias,
-            tier.spread.bias,
-            tier.rnn.bias_ih_l0,
-            tier.rnn.bias_hh_l0,
-            tier.first,
-        )
-        assert not any(tensor.any() for tensor in zero)
-    sample, combine = made.sample, made.sample.combine
-    assert isinstance(combine, nn.Linear)
-    bounded(sample.history.weight, sqrt(6 / (20 * 4)))
-    bounded(sample.hidden.weight, sqrt(6 / size))
-    bounded(sample.logits.weight, sqrt(3 / size))
-    bounded(combine.weight, 1 / sqrt(3 * size))
-    bounded(combine.bias, 1 / sqrt(3 * size), 0.8)
-    assert not sample.hidden.bias.any() and not sample.logits.bias.any()
-
-
-def bounded(tensor: Tensor, bound: float, reached: float = 0.97) -> None:
-    """Uniform in +-bound, as far as its ends tell."""
-    assert reached * bound < float(tensor.detach().abs().max()) <= bound * (1 + 1e-6)
-
-
-ORDER = """
-from samplernn_pase import linguistic
-{before}
-print([list(linguistic.VOCABULARIES[name]) for name in ("phonemes", "vowels", "gpos", "tobi")])
-"""
-BEFORE = ""
-
-
-def words_have_their_places_in_every_process(_: World) -> None:
-    told = set()
-    for seed in ("1", "2"):
-        command = [sys.executable, "-c", ORDER.format(before=BEFORE)]
-        environment = {**os.environ, "PYTHONHASHSEED": seed}
-        told.add(subprocess.run(command, env=environment, capture_output=True, check=True, text=True).stdout)
-    assert len(told) == 1
-
-
 def words_stay_with_the_weights(world: World) -> None:
     """Also where a later version of this package knows other ones, or knows them in another order."""
     network(content=ContentConfig("linguistic")).save_pretrained(world.folder / "model")
@@ -236,32 +187,12 @@ def without_sign(codes: Tensor, config: LabelConfig) -> Tensor:
     return DECODE(codes, config).abs()
 
 
-def always_anew(self: FrameTier, state: Tensor | None, reset: Tensor | None, rows: int) -> Tensor:
-    return BEGIN(self, None, None, rows)
-
-
 def never_anew(self: FrameTier, state: Tensor | None, reset: Tensor | None, rows: int) -> Tensor:
     return BEGIN(self, state, None, rows)
 
 
 def as_recorded(wav: Tensor, config: LabelConfig, noise: Tensor | None = None) -> Any:
     return OF_WAVE(wav, replace(config, raw=True), noise)
-
-
-def rectified(wav: Tensor, config: LabelConfig, noise: Tensor | None = None) -> Any:
-    told = OF_WAVE(wav, config, noise)
-    return replace(told, past=told.past.abs())
-
-
-def other_init(self: SampleTier, *sizes: Any, **settings: Any) -> None:
-    TIER(self, *sizes, **settings)
-    fresh = nn.Linear(*self.hidden.weight.shape)
-    with torch.no_grad():
-        self.hidden.weight = fresh.weight.detach()
-        self.hidden.bias.copy_(fresh.bias)
-        assert self.combine is not None
-        nn.init.kaiming_uniform_(self.combine.weight)
-        self.combine.bias.zero_()
 
 
 def torchs_own_init(rnn: nn.GRU) -> None:
@@ -306,8 +237,6 @@ DECODE, OF_WAVE, BEGIN, TIER, MIXER = (
     Mixer.__init__,
 )
 VOICES, GENERATE, DRAW = model.voices, generate.generate, loops.draw
-HERE = sys.modules[__name__]
-SETS = "linguistic.VOCABULARIES = {name: list(set(words)) for name, words in linguistic.VOCABULARIES.items()}"
 DEFECTS: dict[str, tuple[Promise, list[Patch]]] = {
     "D1": (speech_has_two_signs, [(labels, "decode", without_sign)]),
     "D1 in generation alone": (what_was_said_is_foretold_as_it_was_drawn, [(labels, "of_wave", rectified)]),
@@ -319,7 +248,7 @@ DEFECTS: dict[str, tuple[Promise, list[Patch]]] = {
         every_layer_begins_as_the_papers,
         [(tiers, "begin_gru", torchs_own_init)],
     ),
-    "D7": (words_have_their_places_in_every_process, [(HERE, "BEFORE", SETS)]),
+    "D7": (words_have_their_places_in_every_process, [(lost_in_refactor, "BEFORE", SETS)]),
     "D7 in the weights": (words_stay_with_the_weights, [(ContentConfig, "__post_init__", lambda _: None)]),
     "D8": (everybody_who_can_be_told_can_be_trained, [(model, "voices", no_pase)]),
     "256": (the_loudest_sample_is_a_class_like_others, [(labels, "encode", beyond_its_classes)]),

@@ -36,7 +36,7 @@ from vocoder_core import train, validation
 from vocoder_core.validation import HeldOut
 
 sys.path.append(str(Path(__file__).parent))
-from small_world import (
+from noise_world import (
     CHUNK,
     FRAMES,
     MODEL,
