@@ -31,8 +31,8 @@ from vocoder_core.corpus import config as corpus_config
 from vocoder_core.layouts import find
 
 sys.path.append(str(Path(__file__).parent))
-from small_corpora import Speech, trimmed
 from noise_world import BROKEN, Patch
+from small_corpora import Speech, trimmed
 
 CORPUS = CorpusConfig(16_000, 80, "peak", -0.4455, valid_fraction=0.2, test_fraction=0.2)
 FIELDS = range(42)
