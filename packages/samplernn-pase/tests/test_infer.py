@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,7 +15,8 @@ import soundfile
 import torch
 from numpy.typing import NDArray
 
-from samplernn_pase import SampleRNNPASE, world43
+from samplernn_pase import SampleRNNPASE, SampleRNNPASEConfig, world43
+from samplernn_pase.content import ContentConfig
 from samplernn_pase.ge2e import GE2E
 from samplernn_pase.infer import copy, main
 from samplernn_pase.listening import hear, who_speaks
@@ -221,6 +223,7 @@ def test_a_recording_names_a_voice(
     assert torch.equal(who_speaks(model, reference, weights), who_speaks(model, reference, weights))
 
 
+@needs_world
 def test_a_long_reference_is_heard_for_as_long_as_the_training_speakers_were(
     computed: Path, weights: Path, shared_audio: Path, tmp_path: Path
 ) -> None:
@@ -231,6 +234,11 @@ def test_a_long_reference_is_heard_for_as_long_as_the_training_speakers_were(
     soundfile.write(tmp_path / "long.wav", wav, rate, subtype="FLOAT")
     first, second = (who_speaks(model, tmp_path / f"{name}.wav", weights) for name in ("short", "long"))
     assert torch.allclose(first, second, atol=1e-3)
+    heard: list[int] = []
+    encoder = SimpleNamespace(embed=lambda wav, rate: heard.append(len(wav)) or np.zeros(256, np.float32))
+    model.config = replace(model.config, speaker=replace(model.config.speaker, seconds=0.01))
+    copy(model, spoken(wav, rate)[:400], rate, encoder=encoder, seed=0, backend="torch")  # type: ignore[arg-type]
+    assert heard == [160]
 
 
 # ---- refusals
@@ -297,3 +305,11 @@ def test_a_stranger_is_refused_with_the_nearest_name(
     assert "did you mean anna?" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         main([*told, "--speaker", "anna", "--speaker-ref", "in.wav"])
+
+
+def test_a_model_of_ahocoders_numbers_is_not_fed_worlds() -> None:
+    content = ContentConfig(kind="world43", acoustic="ahocoder")
+    none = SpeakerConfig(provider="none")
+    model = SampleRNNPASE(SampleRNNPASEConfig(content=content, speaker=none, hidden_size=8, embedding_size=4))
+    with pytest.raises(ValueError, match="Ahocoder"):
+        hear(model, torch.zeros(800))

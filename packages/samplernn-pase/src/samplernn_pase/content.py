@@ -39,6 +39,7 @@ class ContentConfig:
     """Which content, and how categories become vectors."""
 
     kind: Kind = "mel80"
+    acoustic: Literal["world", "ahocoder"] = "world"  # who made the acoustic fields; training writes it down
     look_ahead: bool = False  # the next frame is told, too: 0.3 to 0.4 of mean opinion in Barbany et al. 2018
     embedding_size: int = 15  # of a category
     undefined: Literal["own", "zero"] = "own"  # what an undefined number is: a value of its own, or the original's 0

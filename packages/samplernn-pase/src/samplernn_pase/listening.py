@@ -56,6 +56,11 @@ def hear(model: SampleRNNPASE, wav: Tensor) -> Heard:
             f"this model hears content {config.content.kind}, labels of a text, which a recording does not have: "
             "say a text by samplernn-pase-tts"
         )
+    if config.content.acoustic != "world":
+        raise ValueError(
+            "this model hears Ahocoder's 43 numbers, which are not made here, and not WORLD's: give `synthesize` its "
+            "own files (ahocoder.py), or train on WORLD's"
+        )
     content = world43.analyse(wav.numpy())
     return Heard(torch.from_numpy(content)[None].to(device), None, own_statistics(model, content).to(device))
 

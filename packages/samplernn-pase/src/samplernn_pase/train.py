@@ -67,10 +67,12 @@ def _train(arguments: argparse.Namespace) -> None:
 def with_speakers(
     config: SampleRNNPASEConfig, corpus: Corpus, features: Features
 ) -> tuple[SampleRNNPASEConfig, Vectors | None]:
-    """The config with the names of the training speakers, and their vectors where a provider made them."""
+    """The config with what the corpus knows: who made acoustic fields, who speaks, and vectors a provider made."""
     from .speaker import recorded
     from .speaker_vectors import read
 
+    if features.acoustic == "ahocoder":
+        config = replace(config, content=replace(config.content, acoustic="ahocoder"))
     if not config.speakers and (config.speaker.size or config.content.by_speaker):
         names = sorted({entry.speaker for entry in features.usable(corpus.split("train"))})
         config = replace(config, speakers=tuple(names))
