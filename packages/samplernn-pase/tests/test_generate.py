@@ -11,14 +11,15 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
 from samplernn_pase import labels
 from samplernn_pase.generate import Stream, generate, told_of
 from samplernn_pase.labels import LabelConfig
-from samplernn_pase.loops import TorchLoop
+from samplernn_pase.loops import FoldedLoop, TorchLoop
 from samplernn_pase.model import SampleRNNPASE
 from samplernn_pase.speaking import Sampling
-from samplernn_pase.tellers import Waves
+from samplernn_pase.tellers import Frames, Waves
 from vocoder_core.recurrent.draws import stream_keys, uniforms
 from vocoder_core.recurrent.streams import pack
 
@@ -262,6 +263,26 @@ def test_synthesize_says_it(plain: SampleRNNPASE) -> None:
 def test_wrong_options_are_named(plain: SampleRNNPASE, options: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         said(plain, Sampling(**options))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_the_host_never_waits_for_the_device(kind: str) -> None:
+    """Of tensors without values nothing can be read: whoever looks at one while a frame is said fails."""
+    model = deepcopy(network(kind))
+    loop, frames = FoldedLoop(model, 2, 1.0), told_of(model, content(model), who(model), pitch(model)).cut(0, 1)
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+        parts = (frames.conds, frames.filters, frames.gain, frames.lag, frames.voicing)
+        empty = Frames(*(mode.from_tensor(part.clone()) for part in parts))
+        uniforms = mode.from_tensor(torch.rand(2, dtype=torch.float64))
+        loop.teller.begin(empty, HOP)
+        fine = loop.fine(empty.conds, loop.coarse(empty.conds)[:, 0])
+        for t in range(2):
+            loop.teller.take(loop.draw(loop.logits(empty.conds, fine[:, t]), uniforms))
+        wav = loop.teller.end()
+        assert wav.shape == (2, HOP)
+        with pytest.raises(DataDependentOutputException):
+            bool(wav.isnan().any())
 
 
 def test_without_numba_torch_steps_in_and_says_so(

@@ -95,7 +95,7 @@ class Excitations(excitation_teller.Excitations):
     def past(self, frame: int) -> Tensor:
         """What a frame tier hears (B, 2 frame): the excitation of the last samples, then the samples, companded."""
         now = self.kept + self.t
-        wav = mulaw.encode(self.wav[:, now - frame : now], self.config.bits)
+        wav = mulaw.nearest(self.wav[:, now - frame : now], self.config.bits)
         return excitation.companded(torch.cat([self.window(frame), wav], dim=1), self.config.classes)
 
 

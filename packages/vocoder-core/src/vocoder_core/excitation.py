@@ -142,7 +142,7 @@ def held(label: Tensor, before: Tensor, classes: Tensor, config: ExcitationConfi
     """
     allowed = (config.loudest * HELD - classes[before].double().square().sum(1)).clamp(min=0).sqrt()
     e = classes[label].double()
-    return torch.where(e.abs() > allowed, mulaw.encode(e.sign() * allowed / config.span, config.bits), label)
+    return torch.where(e.abs() > allowed, mulaw.nearest(e.sign() * allowed / config.span, config.bits), label)
 
 
 def foretells(taps: Tensor, voicing: Tensor) -> Tensor:

@@ -50,11 +50,11 @@ class Excitations:
         block, now = self.t // self.config.block, self.kept + self.t
         last = self.wav[:, now - self.config.order : now].flip(1).double()
         self.predicted = -(last * self.filters[:, block, 1:]).sum(1).float()
-        codes = [self.codes, mulaw.encode(self.predicted, self.config.bits)[:, None]]
+        codes = [self.codes, mulaw.nearest(self.predicted, self.config.bits)[:, None]]
         values = self.gain.new_zeros(len(self.gain), 0)
         if self.config.pitch:
             values, foretold = self.period_ago(block)
-            codes.append(mulaw.encode(foretold / self.config.span, self.config.bits)[:, None])
+            codes.append(mulaw.nearest(foretold / self.config.span, self.config.bits)[:, None])
         return values, torch.cat(codes, dim=1)
 
     def period_ago(self, block: int) -> tuple[Tensor, Tensor]:
@@ -75,7 +75,7 @@ class Excitations:
         label = excitation.held(label, before, self.classes, self.config)
         wav = (self.predicted + self.gain[:, self.t // self.config.block] * self.classes[label]).clamp(-1, 1)
         self.wav[:, self.kept + self.t], self.excitation[:, now] = wav, label
-        self.codes = torch.stack([label, mulaw.encode(wav, self.config.bits)], dim=1)
+        self.codes = torch.stack([label, mulaw.nearest(wav, self.config.bits)], dim=1)
         self.t += 1
 
     def end(self) -> Tensor:
