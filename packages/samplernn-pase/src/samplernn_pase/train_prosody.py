@@ -10,27 +10,17 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vocoder_core import cli, training
-from vocoder_core.train import TrainConfig, fit
-
-from .prosody import Prosody, ProsodyConfig
 
 if TYPE_CHECKING:
     from vocoder_core.corpus import Corpus
 
+    from .prosody import Prosody
     from .sentences import Sentences
-
-
-@dataclass(frozen=True)
-class ProsodySettings:
-    """The sections of a settings file, see configs/prosody.yaml."""
-
-    model: ProsodyConfig = field(default_factory=ProsodyConfig)
-    train: TrainConfig = field(default_factory=TrainConfig)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -46,7 +36,10 @@ def _train(arguments: argparse.Namespace) -> None:
     import torch
 
     from vocoder_core.corpus import Corpus
+    from vocoder_core.train import fit
 
+    from .prosody import Prosody
+    from .prosody_settings import ProsodySettings
     from .sentences import Batches, prepared
 
     settings = cli.settings(ProsodySettings, arguments, "samplernn_pase")
