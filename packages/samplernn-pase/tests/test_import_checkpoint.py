@@ -106,6 +106,13 @@ def test_it_trains_on_codes_as_the_paper_did_with_the_public_quantiser(tmp_path:
     assert (config.ratios, config.hidden_size, config.content.undefined) == ((20, 4), 8, "zero")
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_its_acoustic_fields_are_ahocoders(mode: Mode, tmp_path: Path) -> None:
+    """Not WORLD's, which only look alike: a band aperiodicity where it had the highest voiced frequency."""
+    config = imported(weights(mode), tmp_path).config.content
+    assert config.acoustic == ("world" if mode == "linguistic" else "ahocoder")
+
+
 # ---- refusals
 
 

@@ -137,12 +137,12 @@ def derive_config(
 
 
 def _content(tensors: dict[str, Tensor], how: Layout, words: dict[str, Any] | None) -> Any:
-    """The config of the content, whose undefined numbers are the original's zeros."""
+    """The config of the content: undefined numbers are the original's zeros, its acoustic fields are Ahocoder's."""
     from .content import ContentConfig
 
     kind: Any = how.kind
     if kind == "world43":
-        return ContentConfig(kind=kind, undefined="zero")
+        return ContentConfig(kind=kind, acoustic="ahocoder", undefined="zero")
     rows = {name: len(tensors.get(f"content.tables.{name}.weight", ())) for name in KINDS}
     if words is None:
         raise ValueError(
@@ -154,7 +154,8 @@ def _content(tensors: dict[str, Tensor], how: Layout, words: dict[str, Any] | No
             found = f"{len(told[name])} words" if isinstance(told[name], list) else f"a {type(told[name]).__name__}"
             raise ValueError(f"--vocabularies has {found} for {name}; expected a list of the table's {count}")
         told[name] = tuple(str(word) for word in told[name])
-    return ContentConfig(kind=kind, undefined="zero", embedding_size=how.word, **told)
+    acoustic: Any = "ahocoder" if kind == "linguistic_lf0" else "world"
+    return ContentConfig(kind=kind, acoustic=acoustic, undefined="zero", embedding_size=how.word, **told)
 
 
 def network(tensors: dict[str, Tensor], config: SampleRNNPASEConfig) -> SampleRNNPASE:
