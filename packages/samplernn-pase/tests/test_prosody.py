@@ -204,6 +204,20 @@ def test_every_parameter_learns_and_one_sentence_is_learnt(sentences: Sentences)
     assert spoken.mel.shape[1] == pytest.approx(615, rel=0.1), "it lasts as long as the recording"
 
 
+def test_phones_last_as_long_in_all_as_those_of_the_reader(sentences: Sentences) -> None:
+    model = network()
+    sentence = sentences.sentences[0]
+    spoken = [phone.name not in hts_label.SILENCES for phone in sentence.phones]
+
+    def total() -> int:
+        return int(linguistic.frame_counts(model.durations(sentence.phones))[spoken].sum())
+
+    true = int(sentence.counts[torch.tensor(spoken)].sum())
+    assert total() < true / 2
+    sentences.measure_pace(model)
+    assert total() == pytest.approx(true, rel=0.05)
+
+
 def test_batches_are_a_pure_function_and_hold_every_sentence_once(sentences: Sentences) -> None:
     many = Sentences([replace(sentences.sentences[0], id=str(i)) for i in range(10)], SMALL)
     seen: list[int] = []

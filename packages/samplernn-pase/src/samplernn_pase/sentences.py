@@ -18,7 +18,7 @@ from .model import PITCH_MIDDLE, PITCH_SPREAD
 from .prosody import NUMBERS, Prosody, ProsodyConfig
 from .prosody_layers import cosines
 
-MOST = 200  # sentences by which sharpness is measured
+MOST = 200  # sentences by which sharpness and pace are measured
 SHARPEST = 1.5
 
 
@@ -132,6 +132,18 @@ class Sentences:
                 spread = basis @ (mel * model.mel_std[:, None])[:, loud]
                 row += (spread - spread.mean(1, keepdim=True)).square().sum(1)
         model.sharpness.copy_((sums[0] / sums[1].clamp(min=1e-6)).sqrt().clamp(1, SHARPEST))
+
+    @torch.inference_mode()
+    def measure_pace(self, model: Prosody) -> None:
+        """Let the phones that are no pause last as long in all as they do here."""
+        totals = torch.zeros(2)
+        for sentence in self.sentences[:MOST]:
+            spoken = torch.tensor([phone.name not in hts_label.SILENCES for phone in sentence.phones])
+            real = torch.ones(1, len(spoken), dtype=torch.bool)
+            guess = model.duration(model.encode(sentence.raw[None], real))[0, 0].exp()
+            totals += torch.stack([sentence.counts[spoken].sum(), guess[spoken].sum()])
+        assert model.duration.bias is not None
+        model.duration.bias += (totals[0] / totals[1]).log()
 
     def batch(self, which: Sequence[int], model: Prosody | None = None) -> Batch:
         """These sentences, padded; normalised as the model has it, or as they are themselves."""

@@ -55,7 +55,7 @@ def _train(arguments: argparse.Namespace) -> None:
     check = Check(valid)
     device = cli.device(arguments.device)
     last = fit(model.to(device), loss, batches, settings.train, arguments.run, validate=check, device=device)
-    finish(model.cpu(), train, arguments.run)
+    finish(model.cpu(), train, valid, arguments.run)
     print(f"{arguments.run}: trained to step {last}; try: samplernn-pase-tts TEXT out.wav --prosody {arguments.run}")
 
 
@@ -100,10 +100,14 @@ class Check:
         return {name: sum(float(row[name]) for row in rows) / len(rows) for name in rows[0]} if rows else {}
 
 
-def finish(model: Prosody, sentences: Sentences, run: Path) -> None:
-    """Measure how much flatter the mels are than those of speech, and keep that with the weights."""
+def finish(model: Prosody, train: Sentences, valid: Sentences, run: Path) -> None:
+    """Measure what the mean of errors hides, and keep it with the weights: how flat mels are, and how hasty phones.
+
+    The mean error in log frames finds the median, and long phones are longer than short ones are short.
+    """
     model.eval()
-    sentences.measure_sharpness(model)
+    train.measure_sharpness(model)
+    (valid if len(valid) else train).measure_pace(model)
     model.save_pretrained(run)
 
 
