@@ -195,3 +195,25 @@ def test_help_says_what_it_cannot_do(capsys: pytest.CaptureFixture[str]) -> None
     told = " ".join(capsys.readouterr().out.split())
     for limit in ("English only", "no text-to-speech by itself", "the voice is that reader's"):
         assert limit in told
+
+
+# ---- the weights in the package
+
+
+def test_text_is_heard_as_what_it_says(shared_audio: Path) -> None:
+    """By pocketsphinx, from the mel alone by Griffin-Lim, against its decode of a reader of the same sentence."""
+    pytest.importorskip("pocketsphinx", reason="needs the extra [align]: pocketsphinx is not installed")
+    from vocoder_core.griffinlim import griffin_lim
+    from vocoder_core.metrics.neural import phone_error_rate
+
+    model = Prosody.from_pretrained()
+    spoken = model.speak(lexicon.transcribe("He turned sharply and faced Gregson across the table."))
+    reference = [p for p in hts_label.read(shared_audio / "slt" / "arctic_a0009.lab") if p.name != "sil"]
+    ours = [p for p in spoken.phones if p.name != "pau"]
+    lengths = [[p.end - p.begin for p in phones] for phones in (reference, ours)]
+    assert np.asarray(np.corrcoef(lengths))[0, 1] > 0.7, "phones are as long as another reader's, by HTK"
+    wav = griffin_lim(spoken.mel, model.config.mel, 60).numpy()
+    recording = audio.load(shared_audio / "slt" / "arctic_a0009.flac")[0]
+    said, backwards = (phone_error_rate(recording, w, 16_000) for w in (wav, wav[::-1].copy()))
+    assert said < 0.55, "two readers, of each of whom it mishears four phones in ten"
+    assert said < backwards - 0.25
