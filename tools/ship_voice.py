@@ -1,9 +1,11 @@
-"""Put a trained checkpoint into its package, in half precision: what `pip install rnnms` then speaks with.
+"""Put a trained checkpoint into its package, in 16 or 8 bits: what `pip install rnnms` then speaks with.
 
     python tools/ship_voice.py rnnms RUN
     python tools/ship_voice.py specgrad RUN [--into packages/specgrad/src/specgrad/weights]
+    python tools/ship_voice.py vqvaevc packages/vqvaevc/src/vqvaevc/weights --bits 8 --into TRIAL
 
-Prints what rounding the weights to fp16 changes. Update the card beside the weights (README.md) by hand, with the
+Prints what rounding the weights changes. 16 bits: floats. 8 bits: the large matrices as vocoder_core.stored_weights
+has them, in half the bytes; all other tensors in 16. Update the card beside the weights (README.md) by hand, with the
 tables that tools/score_voice.py prints.
 """
 
@@ -19,6 +21,8 @@ from voices import VOICES
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from vocoder_core.vocoder import Vocoder
+
 LIMIT = 16 * 2**20  # bytes: the wheel's bound
 
 
@@ -28,6 +32,7 @@ def main() -> None:
     parser.add_argument("vocoder", choices=sorted(VOICES))
     parser.add_argument("run", type=Path, help="a run or checkpoint folder")
     parser.add_argument("--into", type=Path, help="the folder of weights (default: the package's)")
+    parser.add_argument("--bits", type=int, choices=(8, 16), default=16, help="of a weight (default 16)")
     arguments = parser.parse_args()
 
     from safetensors.torch import save_file
@@ -35,16 +40,29 @@ def main() -> None:
     voice = VOICES[arguments.vocoder]
     into = arguments.into or voice.weights
     model = voice.vocoder().from_pretrained(arguments.run)
-    half = {name: rounded(tensor).contiguous() for name, tensor in model.state_dict().items()}
-    size = sum(tensor.numel() * tensor.element_size() for tensor in half.values())
+    tensors = stored(model, arguments.bits)
+    size = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
     if size > LIMIT:
         raise SystemExit(
-            f"{arguments.run}: {size / 2**20:.1f} MiB in fp16; the wheel takes {LIMIT / 2**20:.0f} MiB at most"
+            f"{arguments.run}: {size / 2**20:.1f} MiB in {arguments.bits} bits; the wheel takes "
+            f"{LIMIT / 2**20:.0f} MiB at most"
         )
     into.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(arguments.run / "config.yaml", into / "config.yaml")
-    save_file(half, into / "model.safetensors")
-    print(f"{into}: {size / 2**20:.2f} MiB, {voice.change(model, voice.vocoder().from_pretrained(into))}")
+    if arguments.run.resolve() != into.resolve():
+        shutil.copyfile(arguments.run / "config.yaml", into / "config.yaml")
+    save_file(tensors, into / "model.safetensors")
+    change = voice.change(model, voice.vocoder().from_pretrained(into))
+    print(f"{into}: {size / 2**20:.2f} MiB, rounding to {arguments.bits} bits {change}")
+
+
+def stored(model: Vocoder, bits: int) -> dict[str, Tensor]:
+    """A model's tensors as they ship."""
+    from vocoder_core.stored_weights import packed
+
+    tensors = model.state_dict()
+    if bits == 8:
+        tensors = packed(model, tensors)
+    return {name: rounded(tensor).contiguous() for name, tensor in tensors.items()}
 
 
 def rounded(tensor: Tensor) -> Tensor:

@@ -66,7 +66,7 @@ def rnnms_change(model: Any, rounded: Any) -> str:
     codes = torch.randint(0, 2**config.bits, (1, 10 * config.mel.hop_length))
     with torch.inference_mode():
         first, second = (voice(mel, codes)[0].log_softmax(-1) for voice in (model, rounded))
-    return f"fp16 moves log-probabilities by {(first - second).abs().max():.1e} at most"
+    return f"moves log-probabilities by {(first - second).abs().max():.1e} at most"
 
 
 def specgrad_class() -> type[Vocoder]:
@@ -101,7 +101,7 @@ def copies_differ(model: Any, rounded: Any) -> str:
     noise = 0.1 * torch.randn(config.hop_length * 60, generator=torch.Generator().manual_seed(0))
     first, second = (voice.synthesize(log_mel(noise, config)[None], seed=0) for voice in (model, rounded))
     ratio = 10 * torch.log10(first.square().sum() / (first - second).square().sum().clamp(min=1e-20))
-    return f"fp16 adds noise {ratio:.0f} dB below the copy"
+    return f"adds noise {ratio:.0f} dB below the copy"
 
 
 def waveglow_vq_class() -> type[Vocoder]:
@@ -195,7 +195,7 @@ def vqvaevc_change(model: Any, rounded: Any) -> str:
             torch.stack(voice(wav, wav, at, 4 * GRID, spoken_by(voice, [""])).logits).log_softmax(-1)
             for voice in (model, rounded)
         )
-    return f"fp16 moves log-probabilities by {(first - second).abs().max():.1e} at most"
+    return f"moves log-probabilities by {(first - second).abs().max():.1e} at most"
 
 
 def samplernn_pase_class() -> type[Vocoder]:
@@ -227,7 +227,7 @@ def samplernn_pase_change(model: Any, rounded: Any) -> str:
 
     wav = 0.1 * np.random.default_rng(0).standard_normal(40 * model.config.mel.hop_length).astype(np.float32)
     first, second = (heard_pass(voice, wav).logits.log_softmax(-1) for voice in (model, rounded))
-    return f"fp16 moves log-probabilities by {(first - second).abs().max():.1e} at most"
+    return f"moves log-probabilities by {(first - second).abs().max():.1e} at most"
 
 
 VOICES = {

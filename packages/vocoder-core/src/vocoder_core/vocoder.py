@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from . import config as configs
+from . import stored_weights
 
 CONFIG_NAME, WEIGHTS_NAME = "config.yaml", "model.safetensors"
 
@@ -101,6 +102,7 @@ class Vocoder(nn.Module):
     def _fill(self, tensors: dict[str, torch.Tensor], path: Path) -> None:
         """Copy tensors into the parameters once they are known to be exactly the expected ones, finite and fitting."""
         own = self.state_dict()
+        tensors = stored_weights.unpacked(tensors, own, path)
         missing, extra = sorted(own.keys() - tensors.keys()), sorted(tensors.keys() - own.keys())
         if missing or extra:
             named = f"lacks {missing[0]}" if missing else f"holds {extra[0]}, which the model does not have"
@@ -112,7 +114,7 @@ class Vocoder(nn.Module):
                 )
             if not tensor.isfinite().all():
                 raise ValueError(f"{path}: {name} holds NaN or infinite weights; use an earlier checkpoint")
-        self.load_state_dict(tensors)  # copies into the parameters' own dtype: fp16 on disk, fp32 here
+        self.load_state_dict(tensors)  # copies into the parameters' own dtype: fp16 or 8 bits on disk, fp32 here
 
 
 def _read_tensors(path: Path) -> dict[str, torch.Tensor]:
