@@ -3,6 +3,7 @@
     python tools/ship_voice.py rnnms RUN
     python tools/ship_voice.py specgrad RUN [--into packages/specgrad/src/specgrad/weights]
     python tools/ship_voice.py vqvaevc packages/vqvaevc/src/vqvaevc/weights --bits 8 --into TRIAL
+    python tools/ship_voice.py specgrad RUN --bits 8 --keep net.spectrum
 
 Prints what rounding the weights changes. 16 bits: floats. 8 bits: the large matrices as vocoder_core.stored_weights
 has them, in half the bytes; all other tensors in 16. Update the card beside the weights (README.md) by hand, with the
@@ -19,6 +20,8 @@ from typing import TYPE_CHECKING
 from voices import VOICES
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from torch import Tensor
 
     from vocoder_core.vocoder import Vocoder
@@ -33,6 +36,7 @@ def main() -> None:
     parser.add_argument("run", type=Path, help="a run or checkpoint folder")
     parser.add_argument("--into", type=Path, help="the folder of weights (default: the package's)")
     parser.add_argument("--bits", type=int, choices=(8, 16), default=16, help="of a weight (default 16)")
+    parser.add_argument("--keep", nargs="+", default=[], help="with 8: tensors that stay in 16, by how names begin")
     arguments = parser.parse_args()
 
     from safetensors.torch import save_file
@@ -40,7 +44,7 @@ def main() -> None:
     voice = VOICES[arguments.vocoder]
     into = arguments.into or voice.weights
     model = voice.vocoder().from_pretrained(arguments.run)
-    tensors = stored(model, arguments.bits)
+    tensors = stored(model, arguments.bits, arguments.keep)
     size = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
     if size > LIMIT:
         raise SystemExit(
@@ -55,13 +59,13 @@ def main() -> None:
     print(f"{into}: {size / 2**20:.2f} MiB, rounding to {arguments.bits} bits {change}")
 
 
-def stored(model: Vocoder, bits: int) -> dict[str, Tensor]:
+def stored(model: Vocoder, bits: int, keep: Sequence[str] = ()) -> dict[str, Tensor]:
     """A model's tensors as they ship."""
     from vocoder_core.stored_weights import packed
 
     tensors = model.state_dict()
     if bits == 8:
-        tensors = packed(model, tensors)
+        tensors = packed(model, tensors, keep)
     return {name: rounded(tensor).contiguous() for name, tensor in tensors.items()}
 
 

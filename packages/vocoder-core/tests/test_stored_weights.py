@@ -23,7 +23,7 @@ class WideConfig:
 
 
 class Wide(Vocoder):
-    """A large matrix and a large convolution, a small matrix, a vector and a statistic as large as the large."""
+    """A large matrix and a large convolution, a small matrix, and a vector and a statistic as large as the large."""
 
     config_class = WideConfig
 
@@ -32,6 +32,7 @@ class Wide(Vocoder):
         self.large = nn.Linear(128, 128)
         self.convolution = nn.Conv1d(64, 64, 4)
         self.small = nn.Linear(127, 128)
+        self.long = nn.Parameter(torch.randn(128 * 128))
         self.register_buffer("seen", torch.randn(128, 128))
 
 
@@ -108,6 +109,13 @@ def test_large_learned_matrices_are_stored_in_8_bits_and_the_rest_as_it_was(fold
         torch.equal(tensor, stored[name]) for name, tensor in Wide(WideConfig()).state_dict().items()
         if name not in small
     )  # fmt: skip
+
+
+def test_matrices_that_are_to_be_kept_stay_floats() -> None:
+    model = Wide(WideConfig())
+    stored = packed(model, model.state_dict(), keep=["small", "conv"])
+    assert torch.equal(stored["convolution.weight"], model.convolution.weight)
+    assert stored["large.weight"].dtype == torch.int8 and "convolution.weight.exponent" not in stored
 
 
 def test_values_beyond_the_format_stay_floats() -> None:

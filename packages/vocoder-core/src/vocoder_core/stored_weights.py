@@ -10,6 +10,7 @@ The exponent of a row is the smallest that spans it, so that no value moves by m
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -47,12 +48,13 @@ def _powers(exponents: Tensor) -> Tensor:
     return table[exponents.long() - LOWEST]
 
 
-def packed(model: nn.Module, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def packed(model: nn.Module, tensors: dict[str, Tensor], keep: Sequence[str] = ()) -> dict[str, Tensor]:
     """A state dict of `model` with its large matrices in 8 bits: learned ones of WORTH numbers or more.
 
-    All other tensors stay as they are: small ones, statistics and other buffers, and values beyond the format.
+    All other tensors stay as they are: small ones, statistics and other buffers, values beyond the format, and those
+    whose names begin with one of `keep`.
     """
-    learned = {name for name, _ in model.named_parameters()}
+    learned = {name for name, _ in model.named_parameters() if not name.startswith(tuple(keep))}
     out: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
         large = tensor.is_floating_point() and tensor.dim() >= 2 and tensor.numel() >= WORTH
