@@ -2,7 +2,7 @@
 """Score the prosody of text on held-out recordings: durations, mel, pitch, and what a recogniser hears of the speech.
 
     samplernn-pase-preprocess kathleen DATA --config small && samplernn-pase-prosody DATA RUN
-    python tools/score_prosody.py DATA RUN                     # --split test, the first 57 sentences
+    python tools/score_prosody.py DATA RUN                     # --split test
 
 Durations and log-mel are compared with those of the recording (mel and pitch with its durations, frame by frame); the
 phone error rate is pocketsphinx's phone loop against the sentence's own phones, for the recording, for Griffin-Lim of
@@ -46,15 +46,15 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("run", type=Path)
     parser.add_argument("--split", default="test")
-    parser.add_argument("--clips", type=int, default=57)
+    parser.add_argument("--heard", type=int, default=57, help="sentences that the recogniser hears (default 57)")
     arguments = parser.parse_args()
     model, corpus = Prosody.from_pretrained(arguments.run), Corpus.open(arguments.data)
     sentences = prepared(corpus, model.config, splits=("train", arguments.split))
-    held_out = sentences[1].sentences[: arguments.clips]
+    held_out = sentences[1].sentences
     waves = {entry.id: corpus.wav(entry) for entry in corpus.split(arguments.split)}
     score_durations(model, sentences[0].sentences, held_out)
     score_frames(model, held_out)
-    score_phones(model, held_out, waves)
+    score_phones(model, held_out[: arguments.heard], waves)
 
 
 def score_durations(model: Prosody, train: list[Sentence], held_out: list[Sentence]) -> None:
