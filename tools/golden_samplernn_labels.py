@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -45,13 +46,9 @@ def main() -> None:
         speaker = {"conds_linguistic_stads": (np.zeros(55), np.ones(55))}
         where = {"conds_linguistic_folder_path": str(labels)}
         content = dataset._get_conds_linguistic(where, speaker, {"path": "arctic_a0009_phone"})
-    arrays = {f"words_{name}": np.array(of) for name, of in words.items()}
-    np.savez_compressed(
-        arguments.out / "golden" / "samplernn_labels.npz",
-        content=content.astype(np.float32),
-        states=np.array(states),
-        **arrays,
-    )
+    arrays: dict[str, Any] = {f"words_{name}": np.array(of) for name, of in words.items()}
+    arrays |= {"content": content.astype(np.float32), "states": np.array(states)}
+    np.savez_compressed(arguments.out / "golden" / "samplernn_labels.npz", **arrays)
     print(f"{content.shape[0]} frames of {content.shape[1]} numbers")
 
 
