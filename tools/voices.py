@@ -206,10 +206,12 @@ def samplernn_pase_class() -> type[Vocoder]:
 
 
 def samplernn_pase_copies(model: Any, wav: np.ndarray, arguments: argparse.Namespace) -> Copies:
-    """What it makes of what it hears of the recording."""
+    """What it makes of what it hears of the recording, and what WORLD makes of the paper's 43 numbers of it."""
+    from samplernn_pase import world43
     from samplernn_pase.infer import copy
 
-    return settled_copies("samplernn-pase", copy, model, wav, arguments)
+    world = {"WORLD, 43 numbers": world43.synthesise(world43.analyse(wav))} if world43.available() else {}
+    return settled_copies("samplernn-pase", copy, model, wav, arguments) | world
 
 
 def samplernn_pase_figures(model: Any, wavs: list[np.ndarray]) -> dict[str, list[float]]:
