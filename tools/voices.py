@@ -239,13 +239,11 @@ VOICES = {
         PACKAGES / "samplernn-pase/src/samplernn_pase/weights",
     ),
     "specgrad": Voice(
-        specgrad_class, specgrad_copies, specgrad_figures, copies_differ, PACKAGES / "specgrad/src/specgrad/weights"
-    ),
+        specgrad_class, specgrad_copies, specgrad_figures, copies_differ, PACKAGES / "specgrad/src/specgrad/weights"),
     "waveglow-vq": Voice(
         waveglow_vq_class, waveglow_vq_copies, waveglow_vq_figures, copies_differ,
         PACKAGES / "waveglow-vq/src/waveglow_vq/weights",
     ),
     "vqvaevc": Voice(
-        vqvaevc_class, vqvaevc_copies, vqvaevc_figures, vqvaevc_change, PACKAGES / "vqvaevc/src/vqvaevc/weights"
-    ),
+        vqvaevc_class, vqvaevc_copies, vqvaevc_figures, vqvaevc_change, PACKAGES / "vqvaevc/src/vqvaevc/weights"),
 }  # fmt: skip
