@@ -44,6 +44,7 @@ def main() -> None:
     if arguments.run.resolve() != arguments.into.resolve():
         shutil.copyfile(arguments.run / "config.yaml", arguments.into / "config.yaml")
     save_file(tensors, arguments.into / "model.safetensors")
+    (arguments.into / "model.safetensors").chmod(0o644)  # a wheel keeps the mode, and safetensors writes 600
     timed = model.durations(transcribe(SENTENCE))
     change = (model.speak(timed).mel - Prosody.from_pretrained(arguments.into).speak(timed).mel).abs().mean()
     print(f"{arguments.into}: {size / 2**20:.2f} MiB, mel changed by {change:.5f} (ln) on average")

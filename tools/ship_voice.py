@@ -55,6 +55,7 @@ def main() -> None:
     if arguments.run.resolve() != into.resolve():
         shutil.copyfile(arguments.run / "config.yaml", into / "config.yaml")
     save_file(tensors, into / "model.safetensors")
+    (into / "model.safetensors").chmod(0o644)  # a wheel keeps the mode, and safetensors writes 600
     change = voice.change(model, voice.vocoder().from_pretrained(into))
     print(f"{into}: {size / 2**20:.2f} MiB, rounding to {arguments.bits} bits {change}")
 
