@@ -35,6 +35,7 @@ def _compiled(*fastmath: str) -> Any:
 summing = _compiled("reassoc", "contract", "nsz")
 comparing = _compiled("nnan", "nsz")
 exactly = _compiled("contract")
+strictly = _compiled()  # every operation rounds, also where a processor could do two at once
 
 BLOCK = 32  # classes per partial sum of the draw
 
