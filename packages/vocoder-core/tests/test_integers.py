@@ -11,7 +11,6 @@ import numba
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
 from vocoder_core.recurrent import integers, integers_kernel, vnni
 from vocoder_core.recurrent.integers import Matrix, Tier
@@ -21,28 +20,25 @@ LAYOUTS: list[tuple[Tier, int]] = [("int8", 16), ("int8", 8), ("int8", 0), ("int
 
 
 @numba.njit
-def product(matrix: Matrix, codes: np.ndarray, steps: np.ndarray, out: np.ndarray) -> None:
-    integers_kernel.product(matrix, codes, steps, out)
+def product(matrix: Matrix, bias: np.ndarray, x: np.ndarray, out: np.ndarray) -> None:
+    integers_kernel.products(matrix, bias, x, out)
 
 
 def numbers(*shape: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
 
 
-def matrix_of(weight: np.ndarray, bias: np.ndarray, signed: bool, tier: Tier, lanes: int) -> Matrix:
+def matrix_of(weight: np.ndarray, signed: bool, tier: Tier, lanes: int) -> Matrix:
     if lanes > vnni.lanes():
         pytest.skip(f"this processor has no products of bytes in {lanes} lanes")
-    (made,) = integers.matrices([(torch.from_numpy(weight), torch.from_numpy(bias), signed)], tier, lanes)
+    (made,) = integers.matrices([(torch.from_numpy(weight), signed)], tier, lanes)
     return made
 
 
-def multiplied(matrix: Matrix, vectors: np.ndarray) -> np.ndarray:
-    """matrix @ each of the vectors (B, C), rounded by the kernel: (B, R)."""
-    codes, steps = integers.room(matrix, vectors.shape[1], len(vectors)), np.empty(len(vectors), np.float32)
-    for b, vector in enumerate(vectors):
-        steps[b] = integers_kernel.levels(vector, matrix.largest, matrix.shift, codes[b])
-    out = np.full((len(vectors), len(matrix.bias)), np.nan, np.float32)
-    product(matrix, codes, steps, out)
+def multiplied(matrix: Matrix, bias: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+    """matrix @ each of the vectors (B, C) + bias, rounded by the kernel: (B, R)."""
+    out = np.full((len(vectors), len(bias)), np.nan, np.float32)
+    product(matrix, bias, vectors, out)
     return out
 
 
@@ -91,12 +87,12 @@ def test_a_product_is_the_slow_one_to_the_last_bit(
 ) -> None:
     """Of one vector and of several at a time, rows and columns that fill no register."""
     weight, bias = numbers(rows, columns), numbers(rows, seed=1)
-    matrix = matrix_of(weight, bias, signed, tier, lanes)
+    matrix = matrix_of(weight, signed, tier, lanes)
     vectors = numbers(7, columns, seed=2) if signed else np.abs(numbers(7, columns, seed=2))
     whole, scale = integers.rounded(weight, integers.LARGEST[tier])
     expected = [integers.product(whole, scale, bias, *integers.levels(x, matrix.largest)) for x in vectors]
     for count in (1, 2, 3, 7):
-        np.testing.assert_array_equal(multiplied(matrix, vectors[:count]), expected[:count])
+        np.testing.assert_array_equal(multiplied(matrix, bias, vectors[:count]), expected[:count])
     error = np.abs(np.array(expected) - (vectors @ weight.T + bias)).max()
     assert error < {"int8": 0.12, "int16": 0.012}[tier] * columns**0.5
 
@@ -108,14 +104,12 @@ def test_the_largest_sums_there_are_fit(tier: Tier, lanes: int, signed: bool) ->
     weight, vector = np.ones((3, 2048), np.float32), np.ones((1, 2048), np.float32)
     weight[1] = -1
     weight[2, ::2] = -1
-    found = multiplied(matrix_of(weight, np.zeros(3, np.float32), signed, tier, lanes), vector)
+    found = multiplied(matrix_of(weight, signed, tier, lanes), np.zeros(3, np.float32), vector)
     np.testing.assert_allclose(found, [[2048, -2048, 0]], rtol=1e-5, atol=1e-3)
 
 
 def test_matrices_of_one_sign_can_share_a_vector() -> None:
-    parts: list[tuple[Tensor, Tensor, bool]] = [
-        (torch.from_numpy(numbers(rows, 900)), torch.zeros(rows), rows < 50) for rows in (9, 20, 90)
-    ]
+    parts = [(torch.from_numpy(numbers(rows, 900)), rows < 50) for rows in (9, 20, 90)]
     first, second, features = integers.matrices(parts, "int16", 0)
     assert first.largest == second.largest and first.largest < 4096
     sums = max(np.abs(m.weights.astype(np.int64)).sum(1).max() for m in (first, second))

@@ -30,8 +30,11 @@ class Net(NamedTuple):
     table: np.ndarray  # (Q, 3H): embedding and input weights, folded
     conditioning: np.ndarray  # (3H, 2C)
     recurrent: Matrix  # (3H, H)
+    recurrent_bias: np.ndarray
     first: Matrix  # (L, H)
+    first_bias: np.ndarray
     second: Matrix  # (Q, L)
+    second_bias: np.ndarray
 
 
 class Work(NamedTuple):
@@ -50,7 +53,7 @@ class Work(NamedTuple):
 
 def silent(net: Net, rows: int) -> Work:
     """What so many streams remember before their first sample."""
-    gates, linear, classes = len(net.conditioning), len(net.first.bias), len(net.second.bias)
+    gates, linear, classes = len(net.conditioning), len(net.first_bias), len(net.second_bias)
     hidden, condition, product, features, logits = (
         np.zeros((rows, size), np.float32) for size in (gates // 3, gates, gates, linear, classes)
     )
@@ -71,17 +74,17 @@ def hear(net: Net, work: Work, latents: np.ndarray) -> None:
 @exactly
 def advance(net: Net, work: Work, before: np.ndarray) -> None:
     """work.logits (B, Q) of the next sample of each stream, after the codes (B,)."""
-    product(net.recurrent, work.state, work.state_step, work.product)
+    product(net.recurrent, net.recurrent_bias, work.state, work.state_step, work.product)
     for b in range(len(before)):
         update(net.table[before[b]], work.condition[b], work.product[b], work.hidden[b])
         work.state_step[b] = levels(work.hidden[b], net.first.largest, net.first.shift, work.state[b])
-    product(net.first, work.state, work.state_step, work.features)
+    product(net.first, net.first_bias, work.state, work.state_step, work.features)
     for b in range(len(before)):
         features = work.features[b]
         for j in range(len(features)):
             features[j] = max(features[j], np.float32(0))
         work.level_step[b] = levels(features, net.second.largest, net.second.shift, work.levels[b])
-    product(net.second, work.levels, work.level_step, work.logits)
+    product(net.second, net.second_bias, work.levels, work.level_step, work.logits)
 
 
 @exactly

@@ -105,11 +105,11 @@ class IntegerLoop:
         rnn, first, second = decoder.rnn, decoder.fc1, decoder.fc2
         conditioning = _conditioning(decoder)
         table, _ = decoder.folded(conditioning.new_zeros(batch, 0, conditioning.shape[1]))
-        parts = [(rnn.weight_hh_l0, rnn.bias_hh_l0, True), (first.weight, first.bias, True),
-                 (second.weight, second.bias, False)]  # fmt: skip
-        large = matrices(parts, tier, vnni.lanes() if lanes is None else lanes)
-        small = pack(table, conditioning)
-        self.net, self.generate = kernel.Net(small[0], small[1], *large), kernel.generate
+        parts = [(rnn.weight_hh_l0, True), (first.weight, True), (second.weight, False)]
+        one, two, three = matrices(parts, tier, vnni.lanes() if lanes is None else lanes)
+        rows, frame, *biases = pack(table, conditioning, rnn.bias_hh_l0, first.bias, second.bias)
+        self.net = kernel.Net(rows, frame, one, biases[0], two, biases[1], three, biases[2])
+        self.generate = kernel.generate
         self.sharpness = np.float32(1 / max(temperature, LEAST_TEMPERATURE))
         self.rows = shares(batch)
         self.works = [kernel.silent(self.net, rows.stop - rows.start) for rows in self.rows]

@@ -50,7 +50,6 @@ class Matrix(NamedTuple):
     weights: np.ndarray  # int8 (P, G, 4, 16, 4) or (P, G, 32, 4), or (R, C) int8 or int16; see above
     scale: np.ndarray  # (R,) float32
     correction: np.ndarray  # (R,) int32
-    bias: np.ndarray  # (R,) float32
     largest: int  # whole number in a vector
     shift: int  # of its bytes: 128 or 0
 
@@ -85,20 +84,19 @@ def largest_level(whole: list[np.ndarray], signed: bool, tier: Tier) -> int:
     return min(2**15 - 1, *((2**31 - 1) // int(total) for total in sums))
 
 
-def matrices(parts: Sequence[tuple[Tensor, Tensor, bool]], tier: Tier, lanes: int) -> list[Matrix]:
-    """Matrices of weights (R, C), biases (R,) and whether their vectors have a sign, together on large pages.
+def matrices(parts: Sequence[tuple[Tensor, bool]], tier: Tier, lanes: int) -> list[Matrix]:
+    """Matrices of weights (R, C), each with whether its vectors have a sign, together on large pages.
 
     lanes: 16 or 8 for the layout of VNNI, int8 alone; 0 for rows. Those of one sign can share a vector.
     """
-    whole = [rounded(weight.detach().float().cpu().numpy(), LARGEST[tier]) for weight, _, _ in parts]
+    whole = [rounded(weight.detach().float().cpu().numpy(), LARGEST[tier]) for weight, _ in parts]
     arrays = in_one_block([laid_out(w, tier, lanes) for w, _ in whole])
     made = []
-    for weights, (w, scale), (_, bias, signed) in zip(arrays, whole, parts):
+    for weights, (w, scale), (_, signed) in zip(arrays, whole, parts):
         shift = SHIFT if signed and weights.ndim > 2 else 0
         correction = shift * w.sum(axis=1, dtype=np.int32)
-        largest = largest_level([w for (w, _), part in zip(whole, parts) if part[2] == signed], signed, tier)
-        biases = bias.detach().float().cpu().numpy().copy()
-        made.append(Matrix(weights, scale, correction.astype(np.int32), biases, largest, shift))
+        largest = largest_level([w for (w, _), part in zip(whole, parts) if part[1] == signed], signed, tier)
+        made.append(Matrix(weights, scale, correction.astype(np.int32), largest, shift))
     return made
 
 

@@ -15,7 +15,7 @@ import numba.extending
 import numpy as np
 
 from . import vnni
-from .integers import Matrix
+from .integers import GROUP, Matrix
 from .primitives import comparing, strictly
 
 _F = np.float32
@@ -42,27 +42,47 @@ def levels(values: np.ndarray, largest: int, shift: int, out: np.ndarray) -> Any
 
 
 @strictly
-def scaled(matrix: Matrix, sums: np.ndarray, first: int, step: Any, out: np.ndarray) -> None:
+def scaled(matrix: Matrix, bias: np.ndarray, sums: np.ndarray, first: int, step: Any, out: np.ndarray) -> None:
     """out[first ...] <- the sums (n,) int32 of these rows as numbers; those behind the last row are dropped."""
     for i in range(min(len(sums), len(out) - first)):
         whole = sums[i] - matrix.correction[first + i]
-        out[first + i] = (matrix.scale[first + i] * step) * _F(whole) + matrix.bias[first + i]
+        out[first + i] = (matrix.scale[first + i] * step) * _F(whole) + bias[first + i]
 
 
-def product(matrix: Matrix, codes: np.ndarray, steps: np.ndarray, out: np.ndarray) -> None:
-    """out (B, R) = matrix @ vectors (B, C) of whole numbers, `integers.room`, with scales (B,): for kernels alone."""
+def product(matrix: Matrix, bias: np.ndarray, codes: np.ndarray, steps: np.ndarray, out: np.ndarray) -> None:
+    """out (B, R) = matrix @ vectors + bias (R,), of whole numbers (B, C), `integers.room`, with scales (B,)."""
     raise NotImplementedError("for kernels alone; below is what they compile")
 
 
 @numba.extending.overload(product, strict=False)
-def _product(matrix: Any, codes: Any, steps: Any, out: Any) -> Any:
-    dimensions = matrix.types[0].ndim
-    made = {2: _by_rows, 4: _by_panels_of_32, 5: _by_panels_of_64}[dimensions]
-    return lambda matrix, codes, steps, out: made(matrix, codes, steps, out)
+def _product(matrix: Any, bias: Any, codes: Any, steps: Any, out: Any) -> Any:
+    made = {2: _by_rows, 4: _by_panels_of_32, 5: _by_panels_of_64}[matrix.types[0].ndim]
+    return lambda matrix, bias, codes, steps, out: made(matrix, bias, codes, steps, out)
+
+
+def room(matrix: Matrix, columns: int, rows: int) -> np.ndarray:
+    """integers.room, not cleared: what lies behind the last column meets weights of zero."""
+    raise NotImplementedError("for kernels alone; below is what they compile")
+
+
+@numba.extending.overload(room, strict=False)
+def _room(matrix: Any, columns: Any, rows: Any) -> Any:
+    if matrix.types[0].ndim == 2:
+        return lambda matrix, columns, rows: np.empty((rows, columns), np.int16)
+    return lambda matrix, columns, rows: np.empty((rows, matrix.weights.shape[1] * GROUP), np.uint8)
 
 
 @strictly
-def _by_rows(matrix: Matrix, codes: np.ndarray, steps: np.ndarray, out: np.ndarray) -> None:
+def products(matrix: Matrix, bias: np.ndarray, x: np.ndarray, out: np.ndarray) -> None:
+    """out (B, R) = matrix @ vectors (B, C) of floats + bias (R,), each rounded by its own extent."""
+    codes, steps = room(matrix, x.shape[1], len(x)), np.empty(len(x), np.float32)
+    for b in range(len(x)):
+        steps[b] = levels(x[b], matrix.largest, matrix.shift, codes[b])
+    product(matrix, bias, codes, steps, out)
+
+
+@strictly
+def _by_rows(matrix: Matrix, bias: np.ndarray, codes: np.ndarray, steps: np.ndarray, out: np.ndarray) -> None:
     """Rows of weights one after another: each meets all vectors while it lies in the first cache."""
     rows, columns = matrix.weights.shape
     for i in range(rows):
@@ -71,7 +91,7 @@ def _by_rows(matrix: Matrix, codes: np.ndarray, steps: np.ndarray, out: np.ndarr
             x, total = codes[b], np.int32(0)
             for j in range(columns):
                 total = np.int32(total + np.int32(np.int32(weight[j]) * np.int32(x[j])))
-            out[b, i] = (matrix.scale[i] * steps[b]) * _F(total) + matrix.bias[i]
+            out[b, i] = (matrix.scale[i] * steps[b]) * _F(total) + bias[i]
 
 
 def _panels(lanes: int, panels: dict[int, Any]) -> Any:
@@ -80,7 +100,7 @@ def _panels(lanes: int, panels: dict[int, Any]) -> Any:
     size, most = 4 * lanes, max(panels)
 
     @strictly
-    def by_panels(matrix: Matrix, codes: np.ndarray, steps: np.ndarray, out: np.ndarray) -> None:
+    def by_panels(matrix: Matrix, bias: np.ndarray, codes: np.ndarray, steps: np.ndarray, out: np.ndarray) -> None:
         groups, stride = matrix.weights.shape[1], codes.strides[0]
         sums = np.empty((most, size), np.int32)
         place, bytes_of_panel = numba.uintp(matrix.weights.ctypes.data), groups * size * 4
@@ -99,7 +119,7 @@ def _panels(lanes: int, panels: dict[int, Any]) -> Any:
                     one(weights, x, stride, groups, made)
                     count = 1
                 for k in range(count):
-                    scaled(matrix, sums[k], p * size, steps[b + k], out[b + k])
+                    scaled(matrix, bias, sums[k], p * size, steps[b + k], out[b + k])
                 b += count
 
     return by_panels
