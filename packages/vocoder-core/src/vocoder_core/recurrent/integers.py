@@ -80,7 +80,7 @@ def largest_level(whole: list[np.ndarray], signed: bool, tier: Tier) -> int:
     """The largest whole number that a vector which meets these w (R, C) may hold."""
     if tier == "int8":
         return LARGEST["int8"] if signed else 255
-    sums = (np.abs(w.astype(np.int64)).sum(axis=1).max(initial=1) for w in whole)
+    sums = (np.abs(w).sum(axis=1, dtype=np.int64).max(initial=1) for w in whole)
     return min(2**15 - 1, *((2**31 - 1) // int(total) for total in sums))
 
 
@@ -91,12 +91,13 @@ def matrices(parts: Sequence[tuple[Tensor, bool]], tier: Tier, lanes: int) -> li
     """
     whole = [rounded(weight.detach().float().cpu().numpy(), LARGEST[tier]) for weight, _ in parts]
     arrays = in_one_block([laid_out(w, tier, lanes) for w, _ in whole])
+    of_sign = {sign: [w for (w, _), (_, signed) in zip(whole, parts) if signed == sign] for sign in (True, False)}
+    largest = {sign: largest_level(ws, sign, tier) for sign, ws in of_sign.items() if ws}
     made = []
     for weights, (w, scale), (_, signed) in zip(arrays, whole, parts):
         shift = SHIFT if signed and weights.ndim > 2 else 0
-        correction = shift * w.sum(axis=1, dtype=np.int32)
-        largest = largest_level([w for (w, _), part in zip(whole, parts) if part[1] == signed], signed, tier)
-        made.append(Matrix(weights, scale, correction.astype(np.int32), largest, shift))
+        correction = (shift * w.sum(axis=1, dtype=np.int32)).astype(np.int32)
+        made.append(Matrix(weights, scale, correction, largest[signed], shift))
     return made
 
 
