@@ -47,7 +47,7 @@ def main() -> None:
     entries = [entry for group in held_out(corpus, "test", arguments.clips).values() for entry in group]
     hop = model.config.mel.hop_length
     samples, first = (int(x * model.sample_rate) // hop * hop for x in (arguments.seconds, 0.5))
-    wavs = [cut(corpus, entry, 0.5 + arguments.seconds)[first:] for entry in entries]
+    wavs = [cut(corpus, entry, 1 + arguments.seconds)[first : first + samples] for entry in entries]
     wav = torch.stack([torch.from_numpy(one) for one in wavs if len(one) == samples])
     rows: list[dict[str, float]] = [{} for _ in wav]
     exact, label = said(model, wav, None)
@@ -66,14 +66,18 @@ def main() -> None:
 def said(model: VQVAEVC, wav: Tensor, tier: Tier | None) -> tuple[Tensor, Tensor]:
     """Log-probabilities (B, T, Q) of waves (B, T), each sample by the labels before it; and the labels (B, T)."""
     from vocoder_core.mel import log_mel
+    from vqvaevc.condition import Frames
     from vqvaevc.generate import of_units
     from vqvaevc.warmup import Past, warmed
 
     own = model.config
     model.config = replace(own, labels=replace(own.labels, loudest=1e6))  # what speech says is let through
-    made = model.condition.told(log_mel(wav, own.mel), model.condition.pitch(wav))
+    condition = model.condition
+    assert isinstance(condition, Frames), "a model of mels"
+    made = condition.told(log_mel(wav, own.mel), condition.pitch(wav))
     label = model.told(wav, made).targets[..., 0]
     units, before = made.units(model.timing, 0, wav.shape[1]), model.timing.units_before
+    assert units is not None, "what the decoder is told"
     state = warmed(model, Past.silence(model, len(wav)), units[..., :before], None)
     loop = TorchLoop(model, state, None, 1.0) if tier is None else Rounded(model, state, tier)
     kept: list[Tensor] = []
