@@ -50,9 +50,7 @@ def add_sampling_arguments(parser: argparse.ArgumentParser, tiers: Sequence[str]
 
     tiers: kernels in whole numbers that the vocoder has besides (recurrent.streams).
     """
-    parser.add_argument(
-        "--temperature", type=float, help="below 1: calmer, to 0: buzzy (default: the model's own)"
-    )
+    parser.add_argument("--temperature", type=float, help="below 1: calmer, to 0: buzzy (default: the model's own)")
     parser.add_argument(
         "--settle", type=int, metavar="STEPS", help="Griffin-Lim from its phases, 0: none (default: the model's own)"
     )
