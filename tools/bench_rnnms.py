@@ -76,6 +76,10 @@ def compare_generation(ours: RNNMS, theirs: Any, seconds: float, rounds: int, cp
     """Print the table, and the ratio of the medians and of the best runs."""
     runs = {
         "rnnms, numba": bench.generation(ours, "numba", 1, seconds),
+        "rnnms, int16": bench.generation(ours, "int16", 1, seconds),
+        "rnnms, int8": bench.generation(ours, "int8", 1, seconds),
+        "rnnms, int8, 4 utterances": bench.generation(ours, "int8", 4, seconds),
+        "rnnms, int8, 8 utterances": bench.generation(ours, "int8", 8, seconds),
         "rnnms, torch": bench.generation(ours, "torch", 1, seconds),
     }
     if theirs is not None:
@@ -135,11 +139,13 @@ def univoc_training(network: Any, size: int, settings: Settings) -> timing.Run:
 
 
 def print_ratio(rates: dict[str, list[float]]) -> None:
-    """The first row beside univoc's, where there is one."""
-    first, *_, last = rates.items()
+    """Each row beside univoc's, where there is one."""
+    *rows, last = rates.items()
     if not last[0].startswith("univoc"):
         return
-    print(f"\n{first[0]} : univoc = {timing.ratio(first[1], last[1])} per round, median (range)")
+    print()
+    for name, values in rows:
+        print(f"{name} : univoc = {timing.ratio(values, last[1])} per round, median (range)")
 
 
 if __name__ == "__main__":

@@ -65,8 +65,10 @@ def speaking(default: VQVAEVC, seconds: float, public: list[peers.Loaded]) -> di
     runs = {
         "vqvaevc default, numba, weights of 16 bits": bench.generation(default, "numba", 1, seconds),
         "vqvaevc default, numba, weights of 32 bits": bench.generation(full, "numba", 1, seconds),
+        "vqvaevc default, int8": bench.generation(full, "int8", 1, seconds),
         "vqvaevc default, torch": bench.generation(default, "torch", 1, seconds),
         "vqvaevc small, numba, weights of 16 bits": bench.generation(small, "numba", 1, seconds),
+        "vqvaevc small, int8": bench.generation(small, "int8", 1, seconds),
         "rnnms default, numba": rnnms.bench.generation(RNNMS(RNNMSConfig()).eval(), "numba", 1, seconds),
     }
     for loaded in public:

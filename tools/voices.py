@@ -40,11 +40,16 @@ def rnnms_class() -> type[Vocoder]:
 
 
 def rnnms_copies(model: Any, wav: np.ndarray, arguments: argparse.Namespace) -> Copies:
-    """One system, at --temperature."""
+    """A system for each of --backend, at --temperature."""
     from rnnms.infer import copy
 
     temperature = 1.0 if arguments.temperature is None else arguments.temperature
-    return {"rnnms": copy(model, wav, model.sample_rate, seed=0, temperature=temperature)}
+    return {
+        "rnnms" + (f", {backend}" if backend else ""): copy(
+            model, wav, model.sample_rate, seed=0, temperature=temperature, backend=backend or "auto"
+        )
+        for backend in arguments.backend or [None]
+    }
 
 
 def rnnms_figures(model: Any, wavs: list[np.ndarray]) -> dict[str, list[float]]:

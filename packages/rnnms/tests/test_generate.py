@@ -189,7 +189,7 @@ def test_temperature_0_takes_the_likeliest_class(model: RNNMS, latents: Tensor, 
         ({"temperature": -1.0}, "temperature is -1.0; expected 0 or more"),
         ({"temperature": float("nan")}, "temperature is nan"),
         ({"seed": [1, 2]}, "seed has 2 values for 3 rows"),
-        ({"backend": "cuda"}, "backend is 'cuda'; expected 'auto', 'torch' or 'numba'"),
+        ({"backend": "cuda"}, "backend is 'cuda'; expected 'auto', 'torch', 'numba', 'int8' or 'int16'"),
     ],
 )
 def test_wrong_options_are_named(model: RNNMS, latents: Tensor, options: dict, message: str) -> None:

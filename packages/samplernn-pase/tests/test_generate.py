@@ -257,7 +257,7 @@ def test_synthesize_says_it(plain: SampleRNNPASE) -> None:
         ({"temperature": -1.0}, "temperature is -1.0; expected 0 or more"),
         ({"temperature": float("nan")}, "temperature is nan"),
         ({"seed": [1, 2, 3]}, "seed has 3 values for 2 rows"),
-        ({"backend": "cuda"}, "backend is 'cuda'; expected 'auto', 'torch' or 'numba'"),
+        ({"backend": "cuda"}, "backend is 'cuda'; expected 'auto', 'torch', 'numba', 'int8' or 'int16'"),
     ],
 )
 def test_wrong_options_are_named(plain: SampleRNNPASE, options: dict, message: str) -> None:

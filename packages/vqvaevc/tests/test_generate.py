@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from copy import deepcopy
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,27 +13,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from vocoder_core.mel import MelConfig
 from vocoder_core.recurrent.draws import stream_keys, uniforms
 from vocoder_core.recurrent.streams import pack
-from vqvaevc.condition import Conditioned, EncoderConfig
+from vqvaevc.condition import Conditioned
 from vqvaevc.generate import CodeStream, Sampling, Stream, generate, of_units
-from vqvaevc.labels import LabelConfig
 from vqvaevc.loops import TorchLoop
-from vqvaevc.model import VQVAEVC, VQVAEVCConfig
-from vqvaevc.overtone import OvertoneConfig
+from vqvaevc.model import VQVAEVC
 from vqvaevc.warmup import Past, warmed
 
-UNITS = 3
-SIZES = OvertoneConfig(conv=9, rnn=13, hidden=22, linear=17)  # they divide by nothing
+sys.path.append(str(Path(__file__).parent))
+from loud_models import LABELS, UNITS, network, said, speakers, told_to
+
 BACKENDS = ["torch", "numba"]
-LABELS = {
-    "dual": LabelConfig(),
-    "wave": LabelConfig(kind="mulaw"),
-    "prediction": LabelConfig(kind="mulaw", order=7, embedding=5, loudest=1e6),
-    "pitch": LabelConfig(kind="mulaw", order=7, pitch=True, embedding=5, loudest=1e6),
-    "held": LabelConfig(kind="mulaw", order=7, pitch=True, embedding=5),
-}
 SAMPLED = [kind for kind in LABELS if kind != "held"]  # whose labels are those that were drawn
 
 
@@ -43,22 +36,6 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def network(kind: str) -> VQVAEVC:
-    """A small one whose weights are large enough for states and labels to matter."""
-    torch.manual_seed(0)
-    mel = MelConfig(sample_rate=16000, hop_length=64, win_length=256, n_fft=256, n_mels=9)
-    source = "mel" if LABELS[kind].order else "wave"
-    config = VQVAEVCConfig(mel=mel, encoder=EncoderConfig(source=source, channels=6), overtone=SIZES,
-                           labels=LABELS[kind], speakers=("ann", "bob", "cid"))  # fmt: skip
-    model = VQVAEVC(config).eval()
-    with torch.no_grad():
-        for parameter in [*model.overtone.parameters(), *model.wavernn.parameters()]:
-            parameter.mul_(1.5)
-        if kind != "dual":
-            model.wavernn.logits[0].bias[0] = -30  # no wave has class 0, nor has a network that was trained
-    return model
-
-
 @pytest.fixture(scope="module", params=SAMPLED)
 def model(request: pytest.FixtureRequest) -> VQVAEVC:
     return network(request.param)
@@ -67,29 +44,6 @@ def model(request: pytest.FixtureRequest) -> VQVAEVC:
 @pytest.fixture(scope="module")
 def dual() -> VQVAEVC:
     return network("dual")
-
-
-def told_to(model: VQVAEVC, rows: int = 2, units: int = UNITS) -> Conditioned:
-    """A condition of noise, predictors that ring a little, pitch that moves."""
-    draw = torch.Generator().manual_seed(1)
-    vectors = torch.randn(rows, model.condition.channels, model.timing.units_before + units, generator=draw)
-    if not model.config.labels.order:
-        return Conditioned(vectors)
-    filters = 0.1 * torch.randn(rows, units, model.config.labels.order + 1, generator=draw)
-    filters[..., 0] = 1
-    gain = 0.01 + 0.02 * torch.rand(rows, units, generator=draw)
-    lag, voicing = 30 + 60 * torch.rand(rows, units, generator=draw), torch.rand(rows, units, generator=draw)
-    return Conditioned(vectors, filters=filters, gain=gain, lag=lag, voicing=voicing)
-
-
-def speakers(model: VQVAEVC) -> Tensor | None:
-    return model.who(["ann", "cid"], torch.zeros(2, 1)) if model.config.overtone.speaker else None
-
-
-def said(model: VQVAEVC, how: Sampling, made: Conditioned | None = None, who: Tensor | None = None) -> Tensor:
-    made = told_to(model) if made is None else made
-    who = speakers(model) if who is None else who
-    return generate(model, made, made.units_.shape[2] * 64 - 64 * model.timing.units_before, who, how)
 
 
 @torch.no_grad()
@@ -314,7 +268,7 @@ def test_nothing_is_said_of_nothing(model: VQVAEVC, backend: str) -> None:
         ({"temperature": -1.0}, "temperature is -1.0; expected 0 or more"),
         ({"temperature": float("nan")}, "temperature is nan"),
         ({"seed": [1, 2, 3]}, "seed has 3 values for 2 rows"),
-        ({"backend": "cuda"}, "backend is 'cuda'; expected 'auto', 'torch' or 'numba'"),
+        ({"backend": "cuda"}, "backend is 'cuda'; expected 'auto', 'torch', 'numba', 'int8' or 'int16'"),
     ],
 )
 def test_wrong_options_are_named(dual: VQVAEVC, options: dict, message: str) -> None:

@@ -36,8 +36,9 @@ def test_a_sample_costs_six_million_products_where_the_original_needs_ten() -> N
         for own, recurrent, spread, on in zip(*[iter(packed.uppers)] * 4)
     ]
     upper = sum((each + 4 * on) / rate for (each, on), rate in zip(uppers, (64, 16, 4)))
-    recurrent, _, _, linear, logits = (array.size for array in packed.mouth)
-    products = ears + upper + recurrent + linear + logits
+    recurrent, _, _, linears, heads = packed.mouth
+    linear, logits = (sum(array.size for array in part) for part in (linears, heads))
+    products = ears + upper + recurrent.size + linear + logits
     assert products == pytest.approx(6.03 * MILLION, rel=0.002)
     twice = 2 * (2688 * 624 + 2688 * 896)  # both bytes by a GRU of their own, speakers (109) as columns
     original = twice + linear + logits + (2_985_000 / 4 + 2_985_000 / 16 + 2_396_000 / 64) + ears

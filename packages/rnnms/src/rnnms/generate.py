@@ -13,9 +13,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from vocoder_core.recurrent.draws import check_temperature, stream_keys, uniforms
-from vocoder_core.recurrent.streams import Backend, choose
+from vocoder_core.recurrent.streams import TIERS, Backend, choose
 
-from .loops import NumbaLoop, TorchLoop
+from .loops import IntegerLoop, NumbaLoop, TorchLoop
 
 if TYPE_CHECKING:
     from .model import Decoder
@@ -35,15 +35,16 @@ def generate_codes(
     """Codes (B, F * hop_length) int64 drawn from the decoder, given latents (B, F, 2C).
 
     seed: one for all rows, one per row, or None for fresh ones. temperature: 0 takes the likeliest class every time.
-    backend: "torch", "numba" (CPU), or "auto": numba on a CPU that has it.
+    backend: "torch", "numba" (CPU), "int8" or "int16" (CPU, weights in whole numbers), or "auto": numba on a CPU that
+    has it.
     Raises ValueError for a wrong seed, temperature or backend.
     """
     batch, frames = latents.shape[:2]
     hop = decoder.hop_length
     keys = stream_keys(seed, batch)
     check_temperature(temperature)
-    loops: dict[str, type[TorchLoop] | type[NumbaLoop]] = {"torch": TorchLoop, "numba": NumbaLoop}
-    loop = loops[choose(backend, latents.device)](decoder, batch, temperature) if batch and frames else None
+    kind = choose(backend, latents.device, TIERS)
+    loop = _loop(kind, decoder, batch, temperature) if batch and frames else None
     codes = torch.empty(batch, frames * hop, dtype=torch.int64, device=latents.device)
     step = max(1, CHUNK // hop)
     with tqdm(total=frames, unit=" frames", disable=None if progress else True) as bar:
@@ -54,3 +55,9 @@ def generate_codes(
             codes[:, here] = loop(part, uniforms(keys, here.start, here.stop))
             bar.update(part.shape[1])
     return codes
+
+
+def _loop(kind: Backend, decoder: Decoder, batch: int, temperature: float) -> TorchLoop | NumbaLoop | IntegerLoop:
+    if kind == "int8" or kind == "int16":
+        return IntegerLoop(decoder, batch, temperature, kind)
+    return (TorchLoop if kind == "torch" else NumbaLoop)(decoder, batch, temperature)

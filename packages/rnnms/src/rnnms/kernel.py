@@ -13,7 +13,8 @@ What one sample reads, for H = 896, L = Q = 1024 (float32, row-major, one block 
                                                          sum:  15.4 MB a sample
 
 Each weight is used once a sample, so the speed is that at which one core reads its last-level cache: 70 GB/s are 4,500
-samples/s. What the kernel is made of, and why so: vocoder_core.recurrent.primitives.
+samples/s. The same in one byte a weight: integers_kernel.py. What the kernel is made of, and why so:
+vocoder_core.recurrent.primitives.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""The two ways to run the decoder sample by sample.
+"""The ways to run the decoder sample by sample.
 
 TorchLoop    the definition, to be read on one screen. Any device, whole batch at once; on CUDA the host never waits.
 NumbaLoop    the kernel of kernel.py: CPU, one stream per row, rows side by side on threads.
+IntegerLoop  that of integers_kernel.py: CPU, the rows of a thread together, weights in 8 or 16 bits.
 
 Each carries its state from call to call, so any split into calls gives the same codes:
 
@@ -19,7 +20,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vocoder_core.recurrent.draws import LEAST_TEMPERATURE, draw
-from vocoder_core.recurrent.streams import compile_aloud, pack, side_by_side
+from vocoder_core.recurrent.integers import Tier, matrices
+from vocoder_core.recurrent.streams import compile_aloud, pack, shares, side_by_side
 
 
 class TorchLoop:
@@ -89,6 +91,45 @@ class NumbaLoop:
         nothing = np.zeros((0, latent_size), np.float32), np.zeros(0)
         ends = np.zeros_like(self.hidden[0]), np.zeros(1, np.int64)
         compile_aloud(lambda: self.kernel(*self.weights, *nothing, self.sharpness, *ends))
+
+
+class IntegerLoop:
+    """The decoder in whole numbers. Its codes depend neither on the batch nor on threads."""
+
+    def __init__(self, decoder: Any, batch: int, temperature: float, tier: Tier, lanes: int | None = None) -> None:
+        """lanes: of the registers that products use; None: the widest that the processor has (vnni.lanes)."""
+        from vocoder_core.recurrent import vnni
+
+        from . import integers_kernel as kernel
+
+        rnn, first, second = decoder.rnn, decoder.fc1, decoder.fc2
+        conditioning = _conditioning(decoder)
+        table, _ = decoder.folded(conditioning.new_zeros(batch, 0, conditioning.shape[1]))
+        parts = [(rnn.weight_hh_l0, True), (first.weight, True), (second.weight, False)]
+        one, two, three = matrices(parts, tier, vnni.lanes() if lanes is None else lanes)
+        rows, frame, *biases = pack(table, conditioning, rnn.bias_hh_l0, first.bias, second.bias)
+        self.net = kernel.Net(rows, frame, one, biases[0], two, biases[1], three, biases[2])
+        self.generate = kernel.generate
+        self.sharpness = np.float32(1 / max(temperature, LEAST_TEMPERATURE))
+        self.rows = shares(batch)
+        self.works = [kernel.silent(self.net, rows.stop - rows.start) for rows in self.rows]
+        self.code = np.full(batch, second.out_features // 2, np.int64)
+        nothing = np.zeros((1, 0, conditioning.shape[1]), np.float32), np.zeros((1, 0)), self.sharpness
+        compile_aloud(lambda: self.generate(self.net, kernel.silent(self.net, 1), *nothing, np.zeros((1, 1), np.int64)))
+
+    def __call__(self, latents: Tensor, uniforms: np.ndarray) -> Tensor:
+        """Codes (B, n) of the next frames: latents (B, F, 2C), uniforms (B, n) float64, n = F * hop_length."""
+        codes = np.empty((len(uniforms), uniforms.shape[1] + 1), np.int64)
+        codes[:, 0] = self.code
+        frames = latents.detach().float().cpu().contiguous().numpy()
+
+        def share(k: int) -> None:
+            rows = self.rows[k]
+            self.generate(self.net, self.works[k], frames[rows], uniforms[rows], self.sharpness, codes[rows])
+
+        side_by_side(share, len(self.rows))
+        self.code = codes[:, -1].copy()
+        return torch.from_numpy(codes[:, 1:]).to(latents.device)
 
 
 def _conditioning(decoder: Any) -> Tensor:

@@ -33,7 +33,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit status."""
     parser = argparse.ArgumentParser(prog="samplernn-pase-bench", description="Speed of generation (and of training).")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads; a single stream uses one (default 1)")
-    parser.add_argument("--backends", nargs="+", choices=["torch", "numba"], help="default: all that fit the device")
+    parser.add_argument(
+        "--backends", nargs="+", choices=["torch", "numba", "int8", "int16"], help="default: numba, torch"
+    )
     timing.add_arguments(parser, 2.0, "computing")
     return cli.run(parser, _bench, argv)
 

@@ -5,7 +5,8 @@ A seed names one utterance: alone, in a batch, in one piece, or streamed frame b
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from vocoder_core.recurrent.draws import check_temperature, stream_keys, uniforms
-from vocoder_core.recurrent.streams import choose
+from vocoder_core.recurrent.streams import TIERS, choose
 from vocoder_core.speakers import Who, vectors
 
 from .loops import FoldedLoop, NumbaLoop, TorchLoop
@@ -65,10 +66,12 @@ class Stream:
         self.model, self.rows, self.how = model, rows, how
         self.keys = stream_keys(how.seed, rows)
         device = next(model.parameters()).device
-        kind = choose(how.backend, device)
-        self.kind: type[TorchLoop] | type[NumbaLoop] = NumbaLoop
+        kind = choose(how.backend, device, TIERS)
+        self.kind: Callable[[SampleRNNPASE, int, float], TorchLoop | NumbaLoop] = NumbaLoop
         if kind == "torch":
             self.kind = TorchLoop if how.backend == "torch" and device.type == "cpu" else FoldedLoop
+        elif kind == "int8" or kind == "int16":
+            self.kind = partial(NumbaLoop, tier=kind)
         self.loop: TorchLoop | NumbaLoop | None = None
         self.said = 0  # samples
 

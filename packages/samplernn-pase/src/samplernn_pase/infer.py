@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The command; its exit status."""
     parser = inference.parser("samplernn-pase-infer", "Speech from a recording's features, or from a mel.")
     add_speaker_arguments(parser)
-    inference.add_sampling_arguments(parser)
+    inference.add_sampling_arguments(parser, ("int8", "int16"))
     return cli.run(parser, _infer, argv)
 
 

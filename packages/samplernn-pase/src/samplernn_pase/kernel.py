@@ -1,4 +1,4 @@
-"""The exact kernels for CPUs: one stream of samples on one core, compiled by numba when they are first used.
+"""The kernels for CPUs: one stream of samples on one core, compiled by numba when they are first used.
 
 The network as fold.py folds it; unfolded and in torch: loops.TorchLoop. Given the same uniforms both draw the same
 labels, up to rounding. What a sample reads for H = 1024, Q = 256, in thousands of weights (the sum of fold.py is 2744;
@@ -14,6 +14,7 @@ after a ReLU only rows of positive features are read, about half of them):
 
 Each weight is used once, so the speed is that at which one core reads them. Weights that 16-bit floats hold without
 loss, as shipped ones are where nothing was multiplied into them, take half the memory.
+In whole numbers all of these but the tables take one byte (vocoder_core.recurrent.products).
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vocoder_core.recurrent.excitation_kernel import Pitch, ago, code_of, held
-from vocoder_core.recurrent.primitives import affine, affine_of_active, draw, exactly, update
+from vocoder_core.recurrent.primitives import draw, exactly, update
+from vocoder_core.recurrent.products import affine, affine_of_active
 
 _F = np.float32
 
@@ -33,9 +35,9 @@ class Tier(NamedTuple):
 
     history: np.ndarray  # (3H, channels frame)
     conds: np.ndarray  # (3H, C)
-    recurrent: np.ndarray  # (3H, H)
+    recurrent: Any  # (3H, H): floats, or a matrix of whole numbers, as spread, hidden and logits
     recurrent_bias: np.ndarray
-    spread: np.ndarray  # (r E, H)
+    spread: Any  # (r E, H)
     spread_bias: np.ndarray
     hidden: np.ndarray  # (H,)
     place: np.ndarray  # (3H,): what conds add to the gates in this frame
@@ -43,15 +45,15 @@ class Tier(NamedTuple):
 
 
 class Mouth(NamedTuple):
-    """The sample tier (fold.Sample); hidden and logits transposed."""
+    """The sample tier (fold.Sample); hidden and logits transposed where they are floats."""
 
     tables: np.ndarray  # (taps Q, H)
     told: np.ndarray  # (k Q, H)
     values: np.ndarray  # (I, H)
     conds: np.ndarray  # (H, C)
-    hidden: np.ndarray  # (H, H)
+    hidden: Any  # (H, H)
     hidden_bias: np.ndarray
-    logits: np.ndarray  # (H, Q)
+    logits: Any  # (H, Q)
     logits_bias: np.ndarray
     place: np.ndarray  # (H,): what conds add in this frame
 

@@ -13,6 +13,7 @@ gives the same samples:
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,8 @@ from torch.nn.utils.parametrize import cached
 
 from vocoder_core import excitation
 from vocoder_core.recurrent.draws import LEAST_TEMPERATURE, draw
+from vocoder_core.recurrent.integers import Tier as Whole
+from vocoder_core.recurrent.integers import matrices
 from vocoder_core.recurrent.streams import compile_aloud, pack, side_by_side
 
 from . import labels
@@ -130,12 +133,13 @@ class FoldedLoop(TorchLoop):
 class NumbaLoop:
     """The same by the compiled kernels. A row's samples depend neither on the batch nor on the number of threads."""
 
-    def __init__(self, model: Any, rows: int, temperature: float) -> None:
+    def __init__(self, model: Any, rows: int, temperature: float, tier: Whole | None = None) -> None:
+        """tier: in whole numbers; None: in floats, exactly."""
         from vocoder_core.recurrent.excitation_kernel import pitch_of
 
         self.labels, self.hop = model.config.labels, model.config.mel.hop_length
         self.sharpness = np.float32(1 / max(temperature, LEAST_TEMPERATURE))
-        self.rows = rows_of(model, rows)
+        self.rows = rows_of(model, rows, tier)
         lab = self.labels
         memory = excitation.MEMORY if lab.order else self.hop
         self.codes = np.full((rows, memory), lab.classes // 2)
@@ -178,11 +182,11 @@ class NumbaLoop:
         return wav[self.hop :]
 
 
-def rows_of(model: Any, rows: int) -> list[tuple[Any, ...]]:
+def rows_of(model: Any, rows: int, tier: Whole | None = None) -> list[tuple[Any, ...]]:
     """Tiers, mouth and bias of each row, as the kernels take them: weights that all rows share, and their own state."""
     from .kernel import Mouth, Tier
 
-    (top, mid), mouth, bias = _packed(model)
+    (top, mid), mouth, bias = _packed[tier](model)
     firsts = array(model.top.first[0]), array(model.mid.first[0])
 
     def row() -> tuple[Any, ...]:
@@ -195,25 +199,35 @@ def rows_of(model: Any, rows: int) -> list[tuple[Any, ...]]:
     return [row() for _ in range(rows)]
 
 
-def packed(model: Any) -> tuple[list[list[np.ndarray]], list[np.ndarray], np.ndarray]:
-    """The weights of both frame tiers, of the sample tier, and the top tier's bias, as kernel.py names them."""
+def packed(model: Any, tier: Whole | None = None) -> tuple[list[list[Any]], list[Any], np.ndarray]:
+    """The weights of both frame tiers, of the sample tier, and the top tier's bias, as kernel.py names them.
+
+    tier: None for floats; else what is read whole is in whole numbers, and floats are tables and what conds meet.
+    """
     net = folded(model)
+    large = [(net.top.recurrent, True), (net.top.spread, True), (net.mid.recurrent, True), (net.mid.spread, True),
+             (net.sample.hidden, False), (net.sample.logits, False)]  # fmt: skip
+    made: list[Any]
+    if tier is None:
+        made = [pack(weight if signed else weight.t(), halves=True)[0] for weight, signed in large]
+    else:
+        from vocoder_core.recurrent.vnni import lanes
 
-    def halved(tensor: Tensor) -> np.ndarray:
-        return pack(tensor, halves=True)[0]
+        made = list(matrices(large, tier, lanes()))
 
-    def tier(of: Frame) -> list[np.ndarray]:
+    def frames(of: Frame, recurrent: Any, spread: Any) -> list[Any]:
         history, conds, bias, spread_bias = pack(of.history, of.conds, of.recurrent_bias, of.spread_bias)
-        return [history, conds, halved(of.recurrent), bias, halved(of.spread), spread_bias]
+        return [history, conds, recurrent, bias, spread, spread_bias]
 
-    def mouth(of: Sample) -> list[np.ndarray]:
+    def mouth(of: Sample, hidden: Any, logits: Any) -> list[Any]:
         told = pack(of.tables, of.told, of.values, of.conds)
-        return [*told, halved(of.hidden.t()), array(of.hidden_bias), halved(of.logits.t()), array(of.logits_bias)]
+        return [*told, hidden, array(of.hidden_bias), logits, array(of.logits_bias)]
 
-    return [tier(net.top), tier(net.mid)], mouth(net.sample), array(net.bias)
+    return [frames(net.top, *made[:2]), frames(net.mid, *made[2:4])], mouth(net.sample, *made[4:]), array(net.bias)
 
 
-_folded, _packed = once(folded), once(packed)
+_folded = once(folded)
+_packed = {tier: once(partial(packed, tier=tier)) for tier in (None, "int8", "int16")}
 
 
 def array(tensor: Tensor) -> np.ndarray:

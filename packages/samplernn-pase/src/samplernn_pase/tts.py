@@ -62,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--save-labels", type=Path, metavar="out.lab", help="also write what is said and when")
     parser.add_argument("--seed", type=int, default=0, help="same seed, same samples (default 0)")
     add_speaker_arguments(parser)
-    inference.add_sampling_arguments(parser)
+    inference.add_sampling_arguments(parser, ("int8", "int16"))
     cli.add_device_argument(parser)
     return cli.run(parser, _tts, argv)
 

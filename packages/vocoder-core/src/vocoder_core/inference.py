@@ -14,7 +14,7 @@ what keeps codes in between takes its two halves, `prepare` and `restore`.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,15 +45,18 @@ def parser(program: str, description: str, mels: bool = True) -> argparse.Argume
     return parser
 
 
-def add_sampling_arguments(parser: argparse.ArgumentParser) -> None:
-    """--temperature, --settle and --backend: of every command that draws a wave sample by sample."""
-    parser.add_argument(
-        "--temperature", type=float, help="below 1: calmer, to 0: buzzy (default: the model's own)"
-    )
+def add_sampling_arguments(parser: argparse.ArgumentParser, tiers: Sequence[str] = ()) -> None:
+    """--temperature, --settle and --backend: of every command that draws a wave sample by sample.
+
+    tiers: kernels in whole numbers that the vocoder has besides (recurrent.streams).
+    """
+    parser.add_argument("--temperature", type=float, help="below 1: calmer, to 0: buzzy (default: the model's own)")
     parser.add_argument(
         "--settle", type=int, metavar="STEPS", help="Griffin-Lim from its phases, 0: none (default: the model's own)"
     )
-    parser.add_argument("--backend", choices=["auto", "torch", "numba"], default="auto", help="what draws the samples")
+    parser.add_argument(
+        "--backend", choices=["auto", "torch", "numba", *tiers], default="auto", help="what draws the samples"
+    )
 
 
 def sampling(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--target", metavar="NAME", action="append", required=True,
         help="whose voice: a speaker of the training set; more than one may be named",
     )  # fmt: skip
-    inference.add_sampling_arguments(parser)
+    inference.add_sampling_arguments(parser, ("int8", "int16"))
     return cli.run(parser, _convert, argv)
 
 

@@ -18,7 +18,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--speaker", metavar="NAME", help="whose voice: a speaker of the training set")
     parser.add_argument("--seed", type=int, default=0, help="same seed, same samples (default 0)")
     parser.add_argument("--rate", choices=["input", "model"], default="input", help="sample rate of the output")
-    inference.add_sampling_arguments(parser)
+    inference.add_sampling_arguments(parser, ("int8", "int16"))
     cli.add_device_argument(parser)
     return cli.run(parser, _decode, argv)
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from vocoder_core.recurrent.draws import check_temperature, stream_keys, uniforms
-from vocoder_core.recurrent.streams import Backend, choose
+from vocoder_core.recurrent.streams import TIERS, Backend, choose
 
 from .condition import Conditioned, WaveCodes
 from .loops import NumbaLoop, TorchLoop
@@ -35,7 +35,7 @@ class Sampling:
     temperature: float = 1.0  # 0: the likeliest class every time
     settle: int = 0  # steps of Griffin-Lim that bring the wave to the mel it was made by
     seed: int | Sequence[int] | None = None  # one for all rows, one for each, or None: any
-    backend: Backend = "auto"  # "torch", "numba" (CPU), or numba on a CPU that has it
+    backend: Backend = "auto"  # "torch", "numba" or on a CPU "int8", "int16"; auto: numba on a CPU that has it
     progress: bool = False
 
     def __post_init__(self) -> None:
@@ -85,8 +85,7 @@ class Stream:
         check_temperature(how.temperature)
         self.model, self.rows, self.speaker, self.how, self.past = model, rows, speaker, how, past
         self.keys = stream_keys(how.seed, rows)
-        kind = choose(how.backend, next(model.parameters()).device)
-        self.kind: type[TorchLoop] | type[NumbaLoop] = TorchLoop if kind == "torch" else NumbaLoop
+        self.kind = choose(how.backend, next(model.parameters()).device, TIERS)
         self.draws = 2 if model.config.labels.kind == "dual" else 1  # of a sample
         self.loop: TorchLoop | NumbaLoop | None = None
         self.said = 0  # samples
@@ -96,7 +95,11 @@ class Stream:
         """What was to be heard before the first sample, (B, D, timing.units_before), or None without a condition."""
         past = Past.silence(self.model, self.rows) if self.past is None else self.past
         state = warmed(self.model, past, vectors, self.speaker)
-        self.loop = self.kind(self.model, state, self.speaker, self.how.temperature)
+        given = self.model, state, self.speaker, self.how.temperature
+        if self.kind == "torch":
+            self.loop = TorchLoop(*given)
+        else:
+            self.loop = NumbaLoop(*given, self.kind if self.kind in ("int8", "int16") else None)
 
     @torch.inference_mode()
     def __call__(self, units: Units) -> Tensor:

@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The command; its exit status."""
     parser = inference.parser("vqvaevc-infer", "Speech from a recording's codes, or from a mel.")
     parser.add_argument("--speaker", metavar="NAME", help="whose voice (default: as it was, where the model can)")
-    inference.add_sampling_arguments(parser)
+    inference.add_sampling_arguments(parser, ("int8", "int16"))
     return cli.run(parser, _infer, argv)
 
 

@@ -1,4 +1,4 @@
-"""The exact fp32 kernels for CPUs: one stream of samples on one core, compiled by numba when they are first used.
+"""The kernels for CPUs: one stream of samples on one core, compiled by numba when they are first used.
 
 The same in torch, and when each network steps: loops.TorchLoop. Given the same uniforms both draw the same labels, up
 to rounding. What a sample costs at the default sizes (C 128, R 512, H 896, L 896; thousands of products a sample):
@@ -15,9 +15,10 @@ to rounding. What a sample costs at the default sizes (C 128, R 512, H 896, L 89
                                                                                    ----
                                                                                    6038   the public code: 10512
 
-Of the product of four at a time a sample reads 344 thousand weights: 4.8 M in all, 19 MB, and the speed is that at
-which the core reads them. Weights that 16-bit floats hold without loss, as shipped ones
-are, take half of it. What the kernels are made of, and why so: listening.py, vocoder_core.recurrent.primitives.
+Of the product of four at a time a sample reads 344 thousand weights: 4.8 M in all, and the speed is that at which the
+core reads them: 19 MB in 32-bit floats, which is exact; half of it where 16-bit floats hold them without loss, as of
+shipped ones; 5 MB in whole numbers of 8 bits (packed.py says which, vocoder_core.recurrent.products how). What the
+kernels are made of, and why so: listening.py, vocoder_core.recurrent.primitives.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vocoder_core.recurrent.excitation_kernel import Pitch, ago, code_of, held
-from vocoder_core.recurrent.primitives import affine, affine_of_active, draw, exactly, update
+from vocoder_core.recurrent.primitives import draw, exactly, update
+from vocoder_core.recurrent.products import affine, affine_of_active
 
 from .listening import hear, look
 
@@ -37,22 +39,22 @@ _F = np.float32
 class Mouth(NamedTuple):
     """The WaveRNN. Of "dual" labels the gates lie halved: r z n of the coarse byte's half, then of the fine one's."""
 
-    recurrent: np.ndarray  # (3H, H)
+    recurrent: Any  # (3H, H): floats, or a matrix of whole numbers
     recurrent_bias: np.ndarray
     told: np.ndarray  # (I, 3H): entry of the values told; dual: of both bytes before, and of the coarse one
     tables: np.ndarray  # (k Q, 3H): entry of the codes told
-    linear: np.ndarray  # (heads, L, H / heads)
-    linear_bias: np.ndarray
-    logits: np.ndarray  # (heads, L, Q)
-    logits_bias: np.ndarray
+    linear: Any  # of each head (L, H / heads)
+    linear_bias: np.ndarray  # (heads, L)
+    logits: Any  # of each head (L, Q); of whole numbers (Q, L)
+    logits_bias: np.ndarray  # (heads, Q)
     hidden: np.ndarray  # (H,)
 
 
 @exactly
 def said(mouth: Mouth, head: int, hidden: np.ndarray, sharpness: Any, u: float, active: np.ndarray) -> int:
     """The label that one head draws by a part of the state."""
-    features = np.empty(mouth.linear.shape[1], np.float32)
-    logits = np.empty(mouth.logits.shape[2], np.float32)
+    features = np.empty(mouth.linear_bias.shape[1], np.float32)
+    logits = np.empty(mouth.logits_bias.shape[1], np.float32)
     affine(mouth.linear[head], mouth.linear_bias[head], hidden, features)
     affine_of_active(mouth.logits[head], mouth.logits_bias[head], features, active, logits)
     return draw(logits, sharpness, u)
@@ -69,7 +71,7 @@ def bytes_of(
     """
     size = len(mouth.recurrent_bias)
     gates, product = np.empty(size, np.float32), np.empty(size, np.float32)
-    active, gate, half = np.empty(mouth.linear.shape[1], np.int64), size // 2, len(mouth.hidden) // 2
+    active, gate, half = np.empty(mouth.linear_bias.shape[1], np.int64), size // 2, len(mouth.hidden) // 2
     for t in range(len(uniforms)):
         if t % 4 == 0:
             hear(t % 64, uppers, ears, entry, vectors[t // 64])
@@ -118,7 +120,7 @@ def excitations_of(
     """
     size, half, order = len(mouth.recurrent_bias), len(classes) // 2, filters.shape[1] - 1
     gates, product = np.empty(size, np.float32), np.empty(size, np.float32)
-    active, values = np.empty(mouth.linear.shape[1], np.int64), np.empty(len(mouth.told), np.float32)
+    active, values = np.empty(mouth.linear_bias.shape[1], np.int64), np.empty(len(mouth.told), np.float32)
     block, memory = len(uniforms) // max(1, len(gain)), len(codes) - len(uniforms)
     for t in range(len(uniforms)):
         if t % 4 == 0:

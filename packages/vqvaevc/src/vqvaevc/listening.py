@@ -8,9 +8,13 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import numba
+import numba.extending
 import numpy as np
 
-from vocoder_core.recurrent.primitives import affine, exactly, number, ready, sigmoid, summing, tanh, update
+from vocoder_core.recurrent.integers_kernel import products
+from vocoder_core.recurrent.primitives import exactly, number, ready, sigmoid, summing, tanh, update
+from vocoder_core.recurrent.products import affine
 
 _F = np.float32
 
@@ -30,12 +34,12 @@ class Ear(NamedTuple):
 class Upper(NamedTuple):
     """One of the upper GRUs, with the way to the one below."""
 
-    own: np.ndarray  # (3R, I): entry of its convolution; of rnn0 also of the condition
-    recurrent: np.ndarray  # (3R, R)
+    own: Any  # (3R, I): entry of its convolution; of rnn0 also of the condition
+    recurrent: Any  # (3R, R): floats, or a matrix of whole numbers, as own, spread and on
     recurrent_bias: np.ndarray
-    spread: np.ndarray  # (4R, R)
+    spread: Any  # (4R, R)
     spread_bias: np.ndarray
-    on: np.ndarray  # (E, R): entry of its vectors at the GRU below, E = 3R or 3H,
+    on: Any  # (E, R): entry of its vectors at the GRU below, E = 3R or 3H,
     on_bias: np.ndarray  # (E,): and all that this entry has in common
     hidden: np.ndarray  # (R,)
     vectors: np.ndarray  # (4R,)
@@ -94,6 +98,18 @@ def four(weight: np.ndarray, bias: np.ndarray, x: np.ndarray, out: np.ndarray) -
         out[3 * rows + i], out[3 * rows + last] = p3 + bias[i], q3 + bias[last]
 
 
+def fours(weight: Any, bias: np.ndarray, x: np.ndarray, out: np.ndarray) -> None:
+    """`four`, of weights of any kind."""
+    raise NotImplementedError("for kernels alone; below is what they compile")
+
+
+@numba.extending.overload(fours, strict=False)
+def _fours(weight: Any, bias: Any, x: Any, out: Any) -> Any:
+    if isinstance(weight, numba.types.Array):
+        return lambda weight, bias, x, out: four(weight, bias, x, out)
+    return lambda weight, bias, x, out: products(weight, bias, x.reshape(4, len(x) // 4), out.reshape(4, len(out) // 4))
+
+
 @exactly
 def advance(upper: Upper, entry: np.ndarray, x: np.ndarray, none: np.ndarray) -> None:
     """A step of an upper GRU by x (I,) and the entry (3R,) from above; its four vectors, and their entries below."""
@@ -102,7 +118,7 @@ def advance(upper: Upper, entry: np.ndarray, x: np.ndarray, none: np.ndarray) ->
     affine(upper.recurrent, upper.recurrent_bias, upper.hidden, product)
     update(gates, entry, product, upper.hidden)
     affine(upper.spread, upper.spread_bias, upper.hidden, upper.vectors)
-    four(upper.on, upper.on_bias, upper.vectors, upper.entries)
+    fours(upper.on, upper.on_bias, upper.vectors, upper.entries)
 
 
 @exactly

@@ -27,6 +27,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vocoder_core.recurrent.draws import LEAST_TEMPERATURE, draw
+from vocoder_core.recurrent.integers import Tier
 from vocoder_core.recurrent.streams import compile_aloud, side_by_side
 
 from . import labels
@@ -129,14 +130,17 @@ def stepped(entry: Tensor, product: Tensor, hidden: Tensor) -> Tensor:
 class NumbaLoop:
     """The same by the compiled kernels. A row's samples depend neither on the batch nor on the number of threads."""
 
-    def __init__(self, model: Any, state: State, speaker: Tensor | None, temperature: float) -> None:
+    def __init__(
+        self, model: Any, state: State, speaker: Tensor | None, temperature: float, tier: Tier | None = None
+    ) -> None:
+        """tier: in whole numbers; None: in floats, exactly."""
         from vocoder_core.recurrent.excitation_kernel import pitch_of
 
         from .packed import Packed, array
 
         self.config, self.array = model.config.labels, array
         self.sharpness = np.float32(1 / max(temperature, LEAST_TEMPERATURE))
-        packed = Packed(model)
+        packed = Packed(model, tier)
         self.rows = [packed.row(state, speaker, b) for b in range(len(state.values))]
         made = max(0, self.config.codes_told - state.codes.shape[1])  # codes that are made with the sample
         self.values, self.told, self.wav, self.codes = (

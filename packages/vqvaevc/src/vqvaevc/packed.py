@@ -8,7 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vocoder_core.recurrent.integers import Tier, matrices
 from vocoder_core.recurrent.streams import pack
+from vocoder_core.recurrent.vnni import lanes
 
 from .kernel import Mouth
 from .listening import Ear, Upper
@@ -18,28 +20,38 @@ Row = tuple[tuple[Ear, Ear, Ear], tuple[Upper, Upper, Upper], Mouth, np.ndarray]
 
 
 class Packed:
-    """Weights that all rows share, packed once; `row` adds what is a row's own."""
+    """Weights that all rows share, packed once; `row` adds what is a row's own.
+
+    tier: None for floats; else all that is multiplied often is in whole numbers (vocoder_core.recurrent.integers), and
+    floats are the convolutions, what rnn0 reads, which is of several kinds, and tables.
+    """
 
     @torch.no_grad()
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, tier: Tier | None = None) -> None:
         self.model = model
         net, convs, rnns = model.wavernn, model.overtone.convs, model.overtone.rnns
         dual = model.config.labels.kind == "dual"
         self.order = halved(net.gru.size) if dual else torch.arange(3 * net.gru.size)
         below = [*(rnn.gru.input_weight()[:, convs[0].halves[1].wide.out_channels // 2 :] for rnn in rnns[1:]),
                  net.gru.input_weight()[self.order][:, : rnns[2].gru.size]]  # fmt: skip
-        tensors = [flat(half.wide.weight) for conv in convs for half in conv.halves]
+        ears, tensors = [flat(half.wide.weight) for conv in convs for half in conv.halves], []
         for i, (rnn, on) in enumerate(zip(rnns, below)):
             own = rnn.gru.input_weight()
             own = own[:, : own.shape[1] - rnn.gru.size] if i else own
             spread = rnn.spread.weight.permute(2, 1, 0).flatten(0, 1)  # (in, out, 4) -> (4 out, in)
             tensors += [own, rnn.gru.weight_hh, spread, on]
-        tensors += [net.gru.weight_hh[self.order], torch.stack([layer.weight for layer in net.linears])]
-        tensors += [torch.stack([layer.weight.t() for layer in net.logits])]
-        arrays = pack(*tensors, halves=True)
-        self.convs, self.uppers = arrays[:6], arrays[6:18]
-        recurrent, linear, logits = arrays[18:]
-        self.mouth = recurrent, *pack(*self._told()), linear, logits
+        tensors += [net.gru.weight_hh[self.order], *(layer.weight for layer in net.linears)]
+        logits = [layer.weight for layer in net.logits]
+        made: list[Any]
+        if tier is None:
+            arrays = pack(*ears, *tensors, *(weight.t() for weight in logits), halves=True)
+            self.convs, made = arrays[:6], list(arrays[6:])
+        else:
+            *self.convs, first = pack(*ears, tensors[0])
+            parts = [(weight, True) for weight in tensors[1:]] + [(weight, False) for weight in logits]
+            made = [first, *matrices(parts, tier, lanes())]
+        self.uppers, heads = made[:12], len(logits)
+        self.mouth = made[12], *pack(*self._told()), tuple(made[13 : 13 + heads]), tuple(made[13 + heads :])
 
     def _told(self) -> tuple[Tensor, Tensor]:
         """Entries of the values (I, 3H) and of the codes (k Q, 3H) that are told."""
@@ -85,7 +97,7 @@ class Packed:
         rnn = self.model.overtone.rnns[i]
         own, recurrent, spread, on = self.uppers[4 * i : 4 * i + 4]
         bias, spread_bias, hidden = (array(x) for x in (rnn.gru.bias_hh, rnn.spread.bias.repeat(4), state.hidden[i][b]))
-        vectors, entries = np.zeros(len(spread), np.float32), np.zeros(4 * len(on), np.float32)
+        vectors, entries = np.zeros(len(spread_bias), np.float32), np.zeros(4 * len(on_bias), np.float32)
         return Upper(own, recurrent, bias, spread, spread_bias, on, on_bias, hidden, vectors, entries)
 
 

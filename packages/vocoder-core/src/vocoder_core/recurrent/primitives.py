@@ -17,24 +17,13 @@ import numba
 import numba.extending
 import numpy as np
 
-
-def _compiled(*fastmath: str) -> Any:
-    """Decorator: compile at first use, without the GIL, kept on disk unless there is no folder to write to."""
-
-    def decorate(function: Any) -> Any:
-        options: Any = {"nogil": True, "error_model": "numpy", "fastmath": set(fastmath)}
-        try:
-            return numba.njit(cache=True, **options)(function)
-        except RuntimeError:  # a read-only installation and no home
-            return numba.njit(**options)(function)
-
-    return decorate
-
+from .compiled import compiled
 
 # "reassoc" lets LLVM split a sum over vector lanes. Not for exp, whose two-part ln 2 it would simplify away.
-summing = _compiled("reassoc", "contract", "nsz")
-comparing = _compiled("nnan", "nsz")
-exactly = _compiled("contract")
+summing = compiled("reassoc", "contract", "nsz")
+comparing = compiled("nnan", "nsz")
+exactly = compiled("contract")
+strictly = compiled()  # every operation rounds, also where a processor could do two at once
 
 BLOCK = 32  # classes per partial sum of the draw
 

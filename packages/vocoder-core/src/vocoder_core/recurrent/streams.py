@@ -5,34 +5,50 @@ from __future__ import annotations
 import importlib.util
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-Backend = Literal["auto", "torch", "numba"]
+Backend = Literal["auto", "torch", "numba", "int8", "int16"]
+TIERS = ("int8", "int16")  # kernels in whole numbers (integers.py), of vocoders that have them
 
 logger = logging.getLogger(__name__)
 
 
-def choose(backend: Backend, device: torch.device) -> Literal["torch", "numba"]:
-    """The loop that a backend's name means on a device: "auto" is numba on a CPU that has it.
+def choose(backend: Backend, device: torch.device, tiers: Sequence[str] = ()) -> Backend:
+    """The loop that a backend's name means on a device: "auto" is numba on a CPU that has it, exact in float32.
 
-    Raises ValueError for an unknown one, and for "numba" where it is missing.
+    tiers: those of TIERS that the vocoder has. Raises ValueError for an unknown one, and for one that needs numba, or a
+    CPU, where they are missing.
     """
-    if backend not in ("auto", "torch", "numba"):
-        raise ValueError(f"backend is {backend!r}; expected 'auto', 'torch' or 'numba'")
+    known = ("auto", "torch", "numba", *tiers)
+    if backend not in known:
+        *others, last = (repr(name) for name in known)
+        raise ValueError(f"backend is {backend!r}; expected {', '.join(others)} or {last}")
     if backend == "torch" or (backend == "auto" and device.type != "cpu"):
         return "torch"
+    if backend in TIERS and device.type != "cpu":
+        raise ValueError(f"backend is {backend!r} on {device.type}; expected 'torch' there, whole numbers are for CPUs")
     if importlib.util.find_spec("numba"):
-        return "numba"
-    if backend == "numba":
-        raise ValueError("backend is 'numba', which is not installed; run `pip install numba` or choose 'torch'")
+        return "numba" if backend == "auto" else backend
+    if backend != "auto":
+        raise ValueError(
+            f"backend is {backend!r}, for which numba is not installed; run `pip install numba` or choose 'torch'"
+        )
     logger.warning("numba is not installed: generating with the torch loop, several times slower; `pip install numba`")
     return "torch"
+
+
+def shares(count: int) -> list[slice]:
+    """Rows 0 ... count - 1 in as many equal parts as torch may use threads, each for one of them."""
+    parts = max(1, min(count, torch.get_num_threads()))
+    ends = [count * k // parts for k in range(parts + 1)]
+    return [slice(first, last) for first, last in pairwise(ends)]
 
 
 def side_by_side(row: Callable[[int], None], count: int) -> None:
@@ -56,25 +72,30 @@ def compile_aloud(run: Callable[[], object]) -> None:
 
 
 def pack(*tensors: Tensor, halves: bool = False) -> list[np.ndarray]:
-    """Contiguous float32 copies in one block that begins and ends with a large page, each copy at a cache line.
+    """Contiguous float32 copies in one block (`in_one_block`).
 
     halves: as the bits of 16-bit floats instead, int16 (primitives.number), if that loses nothing of any of them: so it
     is with weights out of a file of 16-bit floats, and the kernel reads half as much.
+    """
+    values = [tensor.detach().float().cpu() for tensor in tensors]
+    if halves and all(torch.equal(value.half().float(), value) for value in values):
+        values = [value.half().view(torch.int16) for value in values]
+    return in_one_block([value.numpy() for value in values])
+
+
+def in_one_block(sources: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Contiguous copies in one block that begins and ends with a large page, each copy at a cache line.
 
     numpy asks for large pages where they are to be had; on ordinary ones the kernel runs at two thirds of the speed,
     because 15 MB a sample are then more pages than the processor keeps addresses of.
     """
     line, page = 64, 2**21  # bytes
-    values = [tensor.detach().float().cpu() for tensor in tensors]
-    if halves and all(torch.equal(value.half().float(), value) for value in values):
-        values = [value.half().view(torch.int16) for value in values]
-    starts = np.cumsum([0] + [-(-value.nbytes // line) * line for value in values])
+    starts = np.cumsum([0] + [-(-source.nbytes // line) * line for source in sources])
     block = np.empty((-(-int(starts[-1]) // page) + 1) * page, np.uint8)
     block = block[-block.ctypes.data % page :]
     arrays = []
-    for start, value in zip(starts, values):
-        source = value.numpy()
-        array = block[start : start + value.nbytes].view(source.dtype).reshape(source.shape)
+    for start, source in zip(starts, sources):
+        array = block[start : start + source.nbytes].view(source.dtype).reshape(source.shape)
         array[...] = source
         arrays.append(array)
     return arrays

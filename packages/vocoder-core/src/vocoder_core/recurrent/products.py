@@ -1,0 +1,47 @@
+"""Products of kernels with whatever their weights are: arrays of floats, or matrices in whole numbers.
+
+A kernel written with these runs in every tier: which products it makes is decided when it is compiled, by the types of
+its weights. Floats: primitives.py; whole numbers: integers_kernel.py.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+import numba.extending
+import numpy as np
+
+from . import integers_kernel, primitives
+from .primitives import exactly
+
+
+def affine(weight: Any, bias: np.ndarray, x: np.ndarray, out: np.ndarray) -> None:
+    """out (R,) = weight (R, C) @ x (C,) + bias (R,)."""
+    raise NotImplementedError("for kernels alone; below is what they compile")
+
+
+def affine_of_active(weight: Any, bias: np.ndarray, x: np.ndarray, active: np.ndarray, out: np.ndarray) -> None:
+    """out (Q,) = W max(x, 0) + bias, x (L,): weight is W transposed (L, Q) in floats, W (Q, L) in whole numbers.
+
+    active: (L,) int64, room for the places where x > 0, of whose floats alone anything is read.
+    """
+    raise NotImplementedError("for kernels alone; below is what they compile")
+
+
+@numba.extending.overload(affine, strict=False)
+def _affine(weight: Any, bias: Any, x: Any, out: Any) -> Any:
+    made = primitives.affine if isinstance(weight, numba.types.Array) else _one
+    return lambda weight, bias, x, out: made(weight, bias, x, out)
+
+
+@numba.extending.overload(affine_of_active, strict=False)
+def _affine_of_active(weight: Any, bias: Any, x: Any, active: Any, out: Any) -> Any:
+    if isinstance(weight, numba.types.Array):
+        return lambda weight, bias, x, active, out: primitives.affine_of_active(weight, bias, x, active, out)
+    return lambda weight, bias, x, active, out: _one(weight, bias, np.maximum(x, np.float32(0)), out)
+
+
+@exactly
+def _one(matrix: Any, bias: np.ndarray, x: np.ndarray, out: np.ndarray) -> None:
+    integers_kernel.products(matrix, bias, x.reshape(1, len(x)), out.reshape(1, len(out)))
