@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -20,6 +20,7 @@ from samplernn_pase.model import SampleRNNPASE, SampleRNNPASEConfig
 from samplernn_pase.prosody import Prosody, ProsodyConfig
 from samplernn_pase.speaker import SpeakerConfig
 from vocoder_core import audio
+from vocoder_core.mel import MelConfig, log_mel
 
 TEXT = "Good day. Who is it?"
 
@@ -64,12 +65,19 @@ def test_of_a_mel_vocoder_it_is_the_mel_and_the_pitch_that_prosody_makes(prosody
     spoken = tts.speak(prosody, tts.sentences_of("Good day."))
     alone = prosody.speak(lexicon.transcribe("Good day."))
     content, pitch = tts.content_of(network("mel80"), spoken, None)
-    assert torch.equal(content, alone.mel)
+    torch.testing.assert_close(content, alone.mel - np.log(10) * 4 / 20)  # 4 dB softer, in units of ln
     assert pitch is None, "it is told none"
     excited = network("mel80", labels=LabelConfig(order=8, pitch=True), combine="add", weight_norm=False)
     pitch = tts.content_of(excited, spoken, None)[1]
     assert pitch is not None
     assert torch.equal(pitch, alone.pitch[None])
+
+
+@pytest.mark.parametrize(("log", "power"), [("ln", 1.0), ("ln", 2.0), ("log10", 1.0), ("db", 1.0), ("db", 2.0)])
+def test_softer_is_what_a_softer_wave_has(log: Literal["ln", "log10", "db"], power: float) -> None:
+    config = MelConfig(preemphasis=0.0, log=log, power=power, minimum=None)
+    wav = torch.from_numpy(np.random.default_rng(0).uniform(-1, 1, 4000).astype(np.float32))
+    torch.testing.assert_close(tts.softer(log_mel(wav, config), config), log_mel(wav * 10 ** (-4 / 20), config))
 
 
 def test_sentences_are_said_one_after_another(prosody: Prosody) -> None:

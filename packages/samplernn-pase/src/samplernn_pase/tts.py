@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import log
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,12 +25,14 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
+    from vocoder_core.mel import MelConfig
     from vocoder_core.speakers import Who
 
     from .hts_label import Phone
     from .model import SampleRNNPASE
     from .prosody import Prosody, Spoken
 
+SOFTER = 4.0  # dB: average speech whose mel was sharpened may be louder than any recording, and would be clipped
 LIMITS = """
 English only. Words that the dictionary lacks are said by rules, and the log says which. Nothing is understood: of words
 that are said in two ways the usual one is taken, and the melody is an average one, made of 51 minutes of one reader.
@@ -189,7 +192,7 @@ def content_of(model: SampleRNNPASE, spoken: Spoken, speaker: Who | None) -> tup
 
     config = model.config.content
     if config.kind == "mel80":
-        return spoken.mel, spoken.pitch[None] if model.config.labels.pitch else None
+        return softer(spoken.mel, model.config.mel), spoken.pitch[None] if model.config.labels.pitch else None
     if not config.categories:
         raise ValueError(f"the model hears content {config.kind}, which no text has; expected mel80 or linguistic")
     words = {name: config.vocabulary(name) for name in set(config.categories.values())}
@@ -197,6 +200,12 @@ def content_of(model: SampleRNNPASE, spoken: Spoken, speaker: Who | None) -> tup
     if config.kind == "linguistic_lf0":
         content = torch.cat([content, melody(model, spoken, speaker)[: len(content)]], dim=1)
     return content, None
+
+
+def softer(mel: Tensor, config: MelConfig) -> Tensor:
+    """A log-mel (M, F), SOFTER dB below what it was."""
+    step = {"ln": config.power * log(10) / 20, "log10": config.power / 20, "db": 1.0}[config.log]
+    return mel - SOFTER * step / config.scale
 
 
 def melody(model: SampleRNNPASE, spoken: Spoken, speaker: Who | None) -> Tensor:
