@@ -239,16 +239,12 @@ def samplernn_pase_change(model: Any, rounded: Any) -> str:
 
 VOICES = {
     "rnnms": Voice(rnnms_class, rnnms_copies, rnnms_figures, rnnms_change, PACKAGES / "rnnms/src/rnnms/weights"),
-    "samplernn-pase": Voice(
-        samplernn_pase_class, samplernn_pase_copies, samplernn_pase_figures, samplernn_pase_change,
-        PACKAGES / "samplernn-pase/src/samplernn_pase/weights",
-    ),
-    "specgrad": Voice(
-        specgrad_class, specgrad_copies, specgrad_figures, copies_differ, PACKAGES / "specgrad/src/specgrad/weights"),
-    "waveglow-vq": Voice(
-        waveglow_vq_class, waveglow_vq_copies, waveglow_vq_figures, copies_differ,
-        PACKAGES / "waveglow-vq/src/waveglow_vq/weights",
-    ),
-    "vqvaevc": Voice(
-        vqvaevc_class, vqvaevc_copies, vqvaevc_figures, vqvaevc_change, PACKAGES / "vqvaevc/src/vqvaevc/weights"),
+    "samplernn-pase": Voice(samplernn_pase_class, samplernn_pase_copies, samplernn_pase_figures, samplernn_pase_change,
+                            PACKAGES / "samplernn-pase/src/samplernn_pase/weights"),
+    "specgrad": Voice(specgrad_class, specgrad_copies, specgrad_figures, copies_differ,
+                      PACKAGES / "specgrad/src/specgrad/weights"),
+    "waveglow-vq": Voice(waveglow_vq_class, waveglow_vq_copies, waveglow_vq_figures, copies_differ,
+                         PACKAGES / "waveglow-vq/src/waveglow_vq/weights"),
+    "vqvaevc": Voice(vqvaevc_class, vqvaevc_copies, vqvaevc_figures, vqvaevc_change,
+                     PACKAGES / "vqvaevc/src/vqvaevc/weights"),
 }  # fmt: skip
