@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from vocoder_core.corpus import Corpus
-from vocoder_core.corpus.training_audio import TrainingAudio, generator
+from vocoder_core.corpus.training_audio import TrainingAudio, generator, past_noise
 from vocoder_core.speakers import numbers
 
 from .sequence import BEGINS, EMPTY, Epochs, Row
@@ -90,6 +90,7 @@ class Batches:
         counts = torch.from_numpy(inside[:, before : before + frames]).to(self.device)
         begins = np.full_like(reset, BEGINS) if not self.crop.carry else reset
         pitch = None if self.features.pitch is None else self._read(self.features.pitch, rows[:, told])
+        draw = generator(self.device, self.seed, step, rank)
         return Batch(
             wav,
             self._read(self.features.content, rows),
@@ -97,7 +98,7 @@ class Batches:
             counts.repeat_interleave(self.hop, 1),
             pitch,
             None if self.speaker is None else self.speaker[torch.from_numpy(utterance.clip(0)).to(self.device)],
-            past_noise(wav, self.crop.past_noise, generator(self.device, self.seed, step, rank)),
+            past_noise(wav, self.crop.past_noise, draw) if self.crop.past_noise else None,
         )
 
     def row(self, step: int, world_size: int = 1) -> Row:
@@ -110,15 +111,3 @@ class Batches:
     def _read(self, array: np.ndarray, rows: np.ndarray) -> Tensor:
         """Rows (B, N) of a flat array (frames, C), float32 on the device."""
         return torch.from_numpy(np.asarray(array[rows], np.float32)).to(self.device)
-
-
-def past_noise(wav: Tensor, amount: float, draw: torch.Generator) -> Tensor | None:
-    """Laplacian noise like wav (B, T), each row's deviation uniform in 0 ... amount; None of no amount.
-
-    Teacher forcing shows flawless pasts only; a network that runs free meets its own errors, and drifts into noise.
-    """
-    if not amount:
-        return None
-    deviation = amount * torch.rand(len(wav), 1, generator=draw, device=wav.device)
-    logs = torch.rand(2, *wav.shape, generator=draw, device=wav.device).clamp(min=1e-7).log()
-    return deviation * (logs[0] - logs[1]) / 2**0.5

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from vocoder_core.corpus import Corpus
-from vocoder_core.corpus.training_audio import TrainingAudio, generator, repeated, speaker_weights
+from vocoder_core.corpus.training_audio import TrainingAudio, generator, past_noise, repeated, speaker_weights
 from vocoder_core.speakers import numbers
 
 GRID = 64  # samples: `at` is a multiple of it, as codes of the wave are
@@ -136,13 +136,3 @@ def heard_elsewhere(wide: Tensor, samples: int, crop: CropConfig, draw: torch.Ge
     if crop.noise:
         heard = heard + crop.noise * torch.randn(heard.shape, generator=draw, device=wide.device)
     return heard
-
-
-def past_noise(wav: Tensor, amount: float, draw: torch.Generator) -> Tensor:
-    """Laplacian noise like wav (B, T), each row's deviation uniform in 0 ... amount.
-
-    Teacher forcing shows flawless pasts only; a network that runs free meets its own errors, and drifts into noise.
-    """
-    deviation = amount * torch.rand(len(wav), 1, generator=draw, device=wav.device)
-    logs = torch.rand(2, *wav.shape, generator=draw, device=wav.device).clamp(min=1e-7).log()
-    return deviation * (logs[0] - logs[1]) / 2**0.5

@@ -73,3 +73,13 @@ def generator(device: torch.device | str, *numbers: int) -> torch.Generator:
     """Random numbers that are a function of these numbers alone, for instance of seed, step and rank."""
     word = np.random.SeedSequence(numbers).generate_state(1)[0]
     return torch.Generator(device).manual_seed(int(word))
+
+
+def past_noise(wav: Tensor, amount: float, draw: torch.Generator) -> Tensor:
+    """Laplacian noise like wav (B, T), each row's deviation uniform in 0 ... amount.
+
+    Teacher forcing shows flawless pasts only; a network that runs free meets its own errors, and drifts into noise.
+    """
+    deviation = amount * torch.rand(len(wav), 1, generator=draw, device=wav.device)
+    logs = torch.rand(2, *wav.shape, generator=draw, device=wav.device).clamp(min=1e-7).log()
+    return deviation * (logs[0] - logs[1]) / 2**0.5
