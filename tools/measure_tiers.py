@@ -71,16 +71,14 @@ def measured(model: RNNMS, wav: torch.Tensor) -> dict[str, float]:
 
 def logits_of(model: RNNMS, latents: torch.Tensor, before: torch.Tensor, tier: Any) -> np.ndarray:
     """Logits (T, Q) of a tier's kernel, of latents (1, F, 2C), after the codes (T,)."""
-    from rnnms import integers_kernel as kernel
-    from rnnms.loops import IntegerLoop
+    from rnnms import kernel
+    from rnnms.packed import Packed
 
-    loop, hop = IntegerLoop(model.decoder, 1, 1.0, tier), model.config.mel.hop_length
-    said, (work,) = np.empty((len(before), 2**model.config.bits), np.float32), loop.works
-    frames = latents.transpose(0, 1).contiguous().numpy()
-    for t, code in enumerate(before.numpy()[:, None]):
-        if t % hop == 0:
-            kernel.hear(loop.net, work, frames[t // hop])
-        kernel.advance(loop.net, work, code)
+    packed, frames = Packed(model.decoder, 1, tier), latents.contiguous().numpy()
+    work, lines = packed.work(slice(0, 1)), (before.numpy()[None].copy(),)
+    said = np.empty((len(before), 2**model.config.bits), np.float32)
+    for t in range(len(before)):
+        kernel.advance(packed.net, work, frames, lines, t, 0)
         said[t] = work.logits[0]
     return said
 

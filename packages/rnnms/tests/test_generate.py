@@ -13,8 +13,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from rnnms.generate import generate_codes
-from rnnms.loops import NumbaLoop, TorchLoop
+from rnnms.cell import Cell, Frames
+from rnnms.generate import generate_codes, stream
 from rnnms.model import RNNMS, RNNMSConfig
 from vocoder_core import audio
 from vocoder_core.inference import analyse
@@ -110,14 +110,14 @@ def test_step_by_step_logits_are_the_teacher_forced_ones(model: RNNMS, latents: 
     codes = torch.randint(0, 128, (3, 12 * HOP), generator=torch.Generator().manual_seed(3))
     with torch.no_grad():
         expected, state = model.decoder(latents, codes)
-        loop = TorchLoop(model.decoder, 3, 1.0)
-        weight = model.decoder.rnn.weight_ih_l0[:, 11:]
-        steps = []
+        cell, steps = Cell(model.decoder, 3), []
         for t in range(codes.shape[1]):
-            loop.code = codes[:, t]
-            steps.append(loop.step(latents[:, t // HOP] @ weight.t()))
+            if t % HOP == 0:
+                cell.begin(Frames(latents[:, t // HOP : t // HOP + 1]))
+            cell.take(codes[:, t])
+            steps.append(cell.logits(0))
     torch.testing.assert_close(torch.stack(steps, 1), expected, atol=1e-5, rtol=0)
-    torch.testing.assert_close(loop.hidden, state, atol=1e-5, rtol=0)
+    torch.testing.assert_close(cell.hidden, state, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("backend", ["torch", "numba"])
@@ -149,20 +149,17 @@ def test_the_number_of_threads_changes_no_label(model: RNNMS, latents: Tensor) -
         torch.set_num_threads(1)
 
 
-@pytest.mark.parametrize("loop_class", [TorchLoop, NumbaLoop])
-def test_any_split_into_calls_gives_the_same_codes(model: RNNMS, latents: Tensor, loop_class: type) -> None:
-    draws = uniforms(stream_keys(1, 3), 0, 12 * HOP)
-    with torch.inference_mode():
-        whole = loop_class(model.decoder, 3, 1.0)(latents, draws)
-        loop, parts = loop_class(model.decoder, 3, 1.0), []
-        for a, b in [(0, 1), (1, 6), (6, 12)]:
-            parts.append(loop(latents[:, a:b], draws[:, a * HOP : b * HOP]))
+@pytest.mark.parametrize("backend", ["torch", "numba", "int8", "int16"])
+def test_any_split_into_calls_gives_the_same_codes(model: RNNMS, latents: Tensor, backend: str) -> None:
+    told, whole = Frames(latents), generate_codes(model.decoder, latents, 1, backend=backend)
+    speech = stream(model.decoder, 3, 1, 1.0, backend)
+    parts = [speech(told.cut(a, b)) for a, b in [(0, 1), (1, 6), (6, 6), (6, 12)]]
     assert torch.equal(torch.cat(parts, 1), whole)
 
 
 def test_chunks_of_generate_codes_join(model: RNNMS, latents: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = generate_codes(model.decoder, latents, 1)
-    monkeypatch.setattr("rnnms.generate.CHUNK", 5 * HOP)
+    monkeypatch.setattr("vocoder_core.recurrent.engine.CHUNK", 5 * HOP)
     assert torch.equal(generate_codes(model.decoder, latents, 1), whole)
 
 

@@ -10,15 +10,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from rnnms import integers_kernel as kernel
+from rnnms import kernel
+from rnnms.cell import Frames
 from rnnms.generate import generate_codes
-from rnnms.loops import IntegerLoop
 from rnnms.model import RNNMS, RNNMSConfig
+from rnnms.packed import Packed
 from vocoder_core import audio
 from vocoder_core.inference import analyse
 from vocoder_core.mel import MelConfig
 from vocoder_core.recurrent import integers, vnni
-from vocoder_core.recurrent.draws import stream_keys, uniforms
+from vocoder_core.recurrent.draws import stream_keys
+from vocoder_core.recurrent.engine import CompiledLoop, Stream
 from vocoder_core.recurrent.integers import Tier
 
 HOP = 20
@@ -64,13 +66,13 @@ def slow(weight: Tensor, bias: Tensor, vectors: np.ndarray, tier: Tier, largest:
 def test_each_product_of_a_step_is_the_slow_one(model: RNNMS, latents: Tensor, tier: Tier) -> None:
     """Bit by bit, of what the kernel itself made so far; gates are torch's to rounding."""
     decoder = model.decoder
-    rnn, loop = decoder.rnn, IntegerLoop(decoder, 5, 1.0, tier)
-    net, work, before = loop.net, loop.works[0], np.array([64, 3, 90, 100, 17])
-    kernel.hear(net, work, latents[:, 0].contiguous().numpy())
+    rnn, packed = decoder.rnn, Packed(decoder, 5, tier)
+    net, work, before = packed.net, packed.work(slice(0, 5)), np.array([64, 3, 90, 100, 17])
+    frames, lines = latents.numpy(), (np.stack([before, before + 1, before + 2, before], 1),)
     condition = (latents[:, 0] @ rnn.weight_ih_l0[:, 11:].t()).detach()
     for step in range(3):
         hidden = work.hidden.copy()
-        kernel.advance(net, work, before + step)
+        kernel.advance(net, work, frames, lines, step, 0)
         product = slow(rnn.weight_hh_l0, rnn.bias_hh_l0, hidden, tier, net.recurrent.largest)
         np.testing.assert_array_equal(work.product, product)
         entry, p, h = (
@@ -89,13 +91,11 @@ def test_each_product_of_a_step_is_the_slow_one(model: RNNMS, latents: Tensor, t
 
 def test_every_layout_gives_the_same_codes(model: RNNMS, latents: Tensor) -> None:
     """Of 64 and 32 bytes a register, and without VNNI."""
-    draws = uniforms(stream_keys(1, 5), 0, 12 * HOP)
-    with torch.inference_mode():
-        made = [
-            IntegerLoop(model.decoder, 5, 1.0, "int8", lanes)(latents, draws)
-            for lanes in (0, 8, 16)
-            if lanes <= vnni.lanes()
-        ]
+    made = [
+        Stream(CompiledLoop(Packed(model.decoder, 5, "int8", lanes), 1.0), stream_keys(1, 5))(Frames(latents))
+        for lanes in (0, 8, 16)
+        if lanes <= vnni.lanes()
+    ]
     assert all(torch.equal(codes, made[0]) for codes in made)
     assert len(made[0].unique()) > 50
 
@@ -119,17 +119,6 @@ def test_a_row_does_not_depend_on_its_batch_nor_on_threads(
 
 
 @pytest.mark.parametrize("tier", TIERS)
-def test_any_split_into_calls_gives_the_same_codes(model: RNNMS, latents: Tensor, tier: Tier) -> None:
-    draws = uniforms(stream_keys(1, 5), 0, 12 * HOP)
-    with torch.inference_mode():
-        whole = IntegerLoop(model.decoder, 5, 1.0, tier)(latents, draws)
-        loop, parts = IntegerLoop(model.decoder, 5, 1.0, tier), []
-        for a, b in [(0, 1), (1, 6), (6, 6), (6, 12)]:
-            parts.append(loop(latents[:, a:b], draws[:, a * HOP : b * HOP]))
-    assert torch.equal(torch.cat(parts, 1), whole)
-
-
-@pytest.mark.parametrize("tier", TIERS)
 def test_nothing_is_said_of_nothing(model: RNNMS, latents: Tensor, tier: Tier) -> None:
     for rows, frames in ((2, 0), (0, 3)):
         assert generate_codes(model.decoder, latents[:rows, :frames], 1, backend=tier).shape == (rows, frames * HOP)
@@ -146,12 +135,10 @@ def test_the_shipped_voice_says_nearly_the_same_of_speech(shared_audio: Path, ti
         latents = voice.encode(analyse(piece, voice.config.mel)[None])
         before = torch.cat([torch.tensor([[128]]), codes[:, :-1]], 1)
         exact = voice.decoder(latents, before)[0][0].log_softmax(1)
-        loop = IntegerLoop(voice.decoder, 1, 1.0, tier)
-        said = np.empty((4000, 256), np.float32)
-        for t, label in enumerate(before[0].tolist()):
-            if t % 200 == 0:
-                kernel.hear(loop.net, loop.works[0], latents[:, t // 200].contiguous().numpy())
-            kernel.advance(loop.net, loop.works[0], np.array([label]))
-            said[t] = loop.works[0].logits[0]
+        packed, said = Packed(voice.decoder, 1, tier), np.empty((4000, 256), np.float32)
+        work, lines = packed.work(slice(0, 1)), (np.ascontiguousarray(before.numpy()),)
+        for t in range(4000):
+            kernel.advance(packed.net, work, latents.numpy(), lines, t, 0)
+            said[t] = work.logits[0]
     apart = (exact.exp() * (exact - torch.from_numpy(said).log_softmax(1))).sum(1).mean() / np.log(2)
     assert 0 < apart < most, "0 would be float32 itself"

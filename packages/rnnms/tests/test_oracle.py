@@ -14,9 +14,11 @@ import pytest
 import torch
 
 from rnnms import RNNMS, RNNMSConfig
-from rnnms.loops import NumbaLoop, TorchLoop
+from rnnms.cell import Cell, Frames
+from rnnms.packed import Packed
 from vocoder_core import mulaw
 from vocoder_core.mel import MelConfig, log_mel
+from vocoder_core.recurrent.engine import CompiledLoop, TorchLoop
 
 UNIVOC = RNNMSConfig(codec="librosa", delay=400)
 SMALL = RNNMSConfig(
@@ -100,20 +102,23 @@ def test_the_labels_are_the_originals_delayed_ones(arrays: dict[str, np.ndarray]
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.1])
-@pytest.mark.parametrize("loop", [TorchLoop, NumbaLoop])
+@pytest.mark.parametrize("compiled", [False, True])
 def test_the_same_uniforms_draw_univocs_labels(
-    loop: type[TorchLoop | NumbaLoop], temperature: float, full: RNNMS, arrays: dict[str, np.ndarray]
+    compiled: bool, temperature: float, full: RNNMS, arrays: dict[str, np.ndarray]
 ) -> None:
     """600 samples of the published size. univoc's own sampler was replaced by inversion of its softmax."""
-    if loop is NumbaLoop:
+    if compiled:
         pytest.importorskip("numba")
     with torch.inference_mode():
         latents = full.encode(torch.from_numpy(arrays["full_mel"])[:, :, :3])
-        codes = loop(full.decoder, 1, temperature)(latents, arrays["uniforms"][None])[0]
+        loop = CompiledLoop(Packed(full.decoder, 1), temperature) if compiled else None
+        codes = (loop or TorchLoop(Cell(full.decoder, 1), temperature))(
+            Frames(latents), arrays["uniforms"][None, :, None]
+        )
     wanted = arrays[f"labels_{temperature}"]
     assert len(set(wanted.tolist())) > 50, "a varied sequence, or equality says little"
-    np.testing.assert_array_equal(codes.numpy(), wanted)
-    wav = mulaw.decode(codes, 10, "librosa").numpy()
+    np.testing.assert_array_equal(codes[0].numpy(), wanted)
+    wav = mulaw.decode(codes[0], 10, "librosa").numpy()
     np.testing.assert_allclose(wav, arrays[f"wav_{temperature}"], rtol=0, atol=1e-6)
 
 

@@ -1,4 +1,4 @@
-"""From latents to codes: backend, chunks. The loops themselves: loops.py; the CPU kernel: kernel.py.
+"""From latents to codes: seeds, temperature, backend. One sample: cell.py, kernel.py; loops: vocoder_core.recurrent.
 
 How samples are drawn, and what a seed promises: vocoder_core.recurrent.draws.
 """
@@ -10,17 +10,16 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
-from vocoder_core.recurrent.draws import check_temperature, stream_keys, uniforms
+from vocoder_core.recurrent.draws import check_temperature, stream_keys
+from vocoder_core.recurrent.engine import CompiledLoop, Loop, Stream, TorchLoop
 from vocoder_core.recurrent.streams import TIERS, Backend, choose
 
-from .loops import IntegerLoop, NumbaLoop, TorchLoop
+from .cell import Cell, Frames
+from .packed import Packed
 
 if TYPE_CHECKING:
     from .model import Decoder
-
-CHUNK = 1000  # samples a row makes between two looks at the progress bar and at Ctrl-C
 
 
 @torch.inference_mode()
@@ -40,24 +39,23 @@ def generate_codes(
     Raises ValueError for a wrong seed, temperature or backend.
     """
     batch, frames = latents.shape[:2]
-    hop = decoder.hop_length
-    keys = stream_keys(seed, batch)
+    speech = stream(decoder, batch, seed, temperature, backend)
+    if not batch or not frames:
+        return torch.empty(batch, frames * decoder.hop_length, dtype=torch.int64, device=latents.device)
+    return speech.all(Frames(latents), progress)
+
+
+def stream(
+    decoder: Decoder, batch: int, seed: int | Sequence[int] | None, temperature: float, backend: Backend
+) -> Stream:
+    """Rows that begin in silence; the rest as in generate_codes."""
+    keys, device = stream_keys(seed, batch), decoder.fc2.weight.device
     check_temperature(temperature)
-    kind = choose(backend, latents.device, TIERS)
-    loop = _loop(kind, decoder, batch, temperature) if batch and frames else None
-    codes = torch.empty(batch, frames * hop, dtype=torch.int64, device=latents.device)
-    step = max(1, CHUNK // hop)
-    with tqdm(total=frames, unit=" frames", disable=None if progress else True) as bar:
-        for start in range(0, frames if loop else 0, step):
-            part = latents[:, start : start + step]
-            here = slice(start * hop, (start + part.shape[1]) * hop)
-            assert loop is not None, "frames without a loop"
-            codes[:, here] = loop(part, uniforms(keys, here.start, here.stop))
-            bar.update(part.shape[1])
-    return codes
-
-
-def _loop(kind: Backend, decoder: Decoder, batch: int, temperature: float) -> TorchLoop | NumbaLoop | IntegerLoop:
-    if kind == "int8" or kind == "int16":
-        return IntegerLoop(decoder, batch, temperature, kind)
-    return (TorchLoop if kind == "torch" else NumbaLoop)(decoder, batch, temperature)
+    kind = choose(backend, device, TIERS)
+    loop: Loop
+    if kind == "torch" or not batch:
+        loop = TorchLoop(Cell(decoder, batch), temperature)
+    else:
+        packed = Packed(decoder, batch, kind if kind == "int8" or kind == "int16" else None)
+        loop = CompiledLoop(packed, temperature, device)
+    return Stream(loop, keys)

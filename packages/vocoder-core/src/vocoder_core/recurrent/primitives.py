@@ -25,6 +25,7 @@ comparing = compiled("nnan", "nsz")
 exactly = compiled("contract")
 strictly = compiled()  # every operation rounds, also where a processor could do two at once
 
+PART = 128  # rows of weights that several vectors meet in turn
 BLOCK = 32  # classes per partial sum of the draw
 
 _F = np.float32
@@ -110,18 +111,49 @@ def affine(weight: np.ndarray, bias: np.ndarray, x: np.ndarray, out: np.ndarray)
         out[i] = total + bias[i]
 
 
+@summing
+def affine_of_rows(weight: np.ndarray, bias: np.ndarray, x: np.ndarray, out: np.ndarray) -> None:
+    """`affine` of B vectors, x (B, C), out (B, R): a row of weights meets them all while it lies in the first cache."""
+    rows, columns = weight.shape
+    y = ready(weight, x)
+    for i in range(rows):
+        for b in range(len(x)):
+            total = _F(0)
+            for j in range(columns):
+                total += number(weight[i, j]) * y[b, j]
+            out[b, i] = total + bias[i]
+
+
 @exactly
 def affine_of_active(weight: np.ndarray, bias: np.ndarray, x: np.ndarray, active: np.ndarray, out: np.ndarray) -> None:
     """out = max(x, 0) @ weight + bias; (L, Q), (Q,), (L,) -> (Q,). Reads only the rows whose x is positive.
 
     active: (L,) int64, room for their indices. Four rows at a time: a quarter of the loads and stores of `out`.
     """
+    out[:] = bias
+    _add_active(weight, x, active, out)
+
+
+@exactly
+def affine_of_active_rows(
+    weight: np.ndarray, bias: np.ndarray, x: np.ndarray, active: np.ndarray, out: np.ndarray
+) -> None:
+    """`affine_of_active` of B vectors, x (B, L), out (B, Q): PART rows of weights meet them all in the second cache."""
+    for b in range(len(x)):
+        out[b] = bias
+    for first in range(0, len(weight), PART):
+        last = min(first + PART, len(weight))
+        for b in range(len(x)):
+            _add_active(weight[first:last], x[b, first:last], active, out[b])
+
+
+@exactly
+def _add_active(weight: np.ndarray, x: np.ndarray, active: np.ndarray, out: np.ndarray) -> None:
     count = 0
     for i in range(len(x)):
         if x[i] > 0:
             active[count] = i
             count += 1
-    out[:] = bias
     whole = count - count % 4
     for k in range(0, whole, 4):
         i0, i1, i2, i3 = active[k], active[k + 1], active[k + 2], active[k + 3]
