@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import subprocess
 import sys
@@ -19,7 +20,8 @@ from rnnms.model import RNNMS, RNNMSConfig
 from vocoder_core import audio
 from vocoder_core.inference import analyse
 from vocoder_core.mel import MelConfig
-from vocoder_core.recurrent.draws import stream_keys, uniforms
+from vocoder_core.recurrent.draws import fold_seeds, stream_keys, uniforms
+from vocoder_core.recurrent.folds import plan
 
 HOP = 20
 
@@ -215,3 +217,25 @@ def test_numba_is_loaded_late_and_needs_no_folder_to_write_to() -> None:
         from rnnms import kernel
     """
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_folds_are_as_long_and_say_what_their_streams_say(model: RNNMS) -> None:
+    """With emphasis and a delay; the first fold is a stream of its seed, up to the first cut."""
+    network = RNNMS(dataclasses.replace(model.config, emphasis=0.8, delay=HOP)).eval()
+    network.load_state_dict(model.state_dict())
+    mel = torch.randn(2, 9, 60, generator=torch.Generator().manual_seed(2))
+    made = network.synthesize(mel, seed=[3, 4], folds=4)
+    assert made.shape == (2, 60 * HOP)
+    assert torch.equal(made[1], network.synthesize(mel[1], seed=4, folds=4)), "a row is its own"
+    assert torch.equal(made, network.synthesize(mel, seed=[3, 4], folds=4))
+    held = torch.nn.functional.pad(mel, (0, 1), mode="replicate")
+    with torch.inference_mode():
+        first = fold_seeds(3, 4)
+        codes = generate_codes(network.decoder, network.encode(held[:1]), first[0] if first else None)
+        cut = plan(held[0].mean(0), 4, round(0.15 * 16000 / HOP)).cuts[1] * HOP
+        expected = network.waves(codes[:, :cut]).clamp(-1, 1)[0, HOP:]
+    torch.testing.assert_close(made[0, : cut - HOP], expected)
+    with pytest.raises(ValueError, match="folds is 0"):
+        network.synthesize(mel, folds=0)
+    with pytest.raises(ValueError, match="3 values for 2 rows"):
+        network.synthesize(mel, seed=[1, 2, 3], folds=2)

@@ -11,15 +11,18 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from vocoder_core.recurrent.draws import check_temperature, stream_keys
+from vocoder_core.recurrent.draws import check_temperature, fold_seeds, stream_keys
 from vocoder_core.recurrent.engine import CompiledLoop, Loop, Stream, TorchLoop
+from vocoder_core.recurrent.folds import plan
 from vocoder_core.recurrent.streams import TIERS, Backend, choose
 
 from .cell import Cell, Frames
 from .packed import Packed
 
 if TYPE_CHECKING:
-    from .model import Decoder
+    from .model import RNNMS, Decoder
+
+LEAD_SECONDS = 0.15  # of what is before a fold, which it says to itself first
 
 
 @torch.inference_mode()
@@ -43,6 +46,30 @@ def generate_codes(
     if not batch or not frames:
         return torch.empty(batch, frames * decoder.hop_length, dtype=torch.int64, device=latents.device)
     return speech.all(Frames(latents), progress)
+
+
+@torch.inference_mode()
+def generate_folded(
+    model: RNNMS,
+    latents: Tensor,
+    loud: Tensor,
+    folds: int,
+    seed: int | Sequence[int] | None = None,
+    temperature: float = 1.0,
+    backend: Backend = "auto",
+    progress: bool = False,
+) -> Tensor:
+    """Waves (B, F * hop_length) of latents (B, F, 2C), row after row, each as so many folds; loud (B, F): to cut by."""
+    stream_keys(seed, len(latents))  # raises where their number is another
+    rows, seeds = [], seed if isinstance(seed, Sequence) else [seed] * len(latents)
+    lead = round(LEAD_SECONDS * model.sample_rate / model.decoder.hop_length)
+    for told, level, own in zip(latents.split(1), loud, seeds):
+        way = plan(level, folds, lead)
+        count = len(way.starts)
+        speech = stream(model.decoder, count, fold_seeds(own, count), temperature, backend)
+        codes = speech.all(way.split(Frames(told)), progress, f"frames of {count} folds")
+        rows.append(way.join(model.waves(codes), model.decoder.hop_length))
+    return torch.stack(rows) if rows else latents.new_zeros(0, latents.shape[1] * model.decoder.hop_length)
 
 
 def stream(

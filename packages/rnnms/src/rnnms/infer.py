@@ -20,6 +20,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = inference.parser("rnnms-infer", "Speech from a recording's mel, or from a mel.")
     parser.add_argument("--temperature", type=float, default=1.0, help="below 1: calmer, towards 0: buzzy (default 1)")
     parser.add_argument("--backend", choices=["auto", "torch", "numba", "int8", "int16"], default="auto")
+    parser.add_argument(
+        "--folds", type=int, default=1, metavar="N", help="cut it where it is quiet, say N parts at once (default 1)"
+    )
     return cli.run(parser, _infer, argv)
 
 
@@ -28,6 +31,7 @@ def _infer(arguments: argparse.Namespace) -> None:
 
     model = RNNMS.from_pretrained(arguments.checkpoint, device=cli.device(arguments.device))
     options = {"seed": arguments.seed, "temperature": arguments.temperature, "backend": arguments.backend}
+    options["folds"] = arguments.folds
     synthesize = partial(model.synthesize, progress=True, **options)
     inference.infer(arguments, model.config.mel, level(model), synthesize)
 

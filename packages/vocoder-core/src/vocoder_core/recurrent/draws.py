@@ -29,6 +29,14 @@ def stream_keys(seed: int | Sequence[int] | None, batch: int) -> np.ndarray:
     return _mixed(np.array([value % 2**64 for value in seeds], np.uint64))
 
 
+def fold_seeds(seed: int | None, count: int) -> list[int] | None:
+    """Seeds of the folds of an utterance (folds.py), each its own; None: any."""
+    if seed is None:
+        return None
+    own = _mixed(np.array([seed % 2**64], np.uint64))
+    return [int(value) for value in _mixed(own + np.arange(count, dtype=np.uint64))]
+
+
 def uniforms(keys: np.ndarray, start: int, stop: int) -> np.ndarray:
     """u(key, t) for t = start .. stop - 1: (B, stop - start) float64, odd multiples of 2^-24, so exact in float32.
 
