@@ -45,7 +45,9 @@ def main() -> None:
         nargs="+",
         help="waveglow-vq, vqvaevc, samplernn-pase: a system for each (default: its own)",
     )
-    parser.add_argument("--backend", nargs="+", help="autoregressive ones: a system for each, as numba and int8 (default: auto)")
+    parser.add_argument(
+        "--backend", nargs="+", help="autoregressive ones: a system for each, as numba and int8 (default: auto)"
+    )
     parser.add_argument("--split", default="test", help="of the corpus (default test)")
     arguments = parser.parse_args()
 
