@@ -145,9 +145,9 @@ def held(label: Tensor, before: Tensor, classes: Tensor, config: ExcitationConfi
     return torch.where(e.abs() > allowed, mulaw.nearest(e.sign() * allowed / config.span, config.bits), label)
 
 
-def foretells(taps: Tensor, voicing: Tensor) -> Tensor:
-    """What e[u] may be (...) by taps (..., taps) and voicing (...)."""
-    return (taps @ taps.new_tensor(WEIGHTS)) * voicing
+def foretells(taps: Tensor, voicing: Tensor, weights: Tensor | None = None) -> Tensor:
+    """What e[u] may be (...) by taps (..., taps) and voicing (...); weights: WEIGHTS as a tensor, if one is at hand."""
+    return (taps @ (taps.new_tensor(WEIGHTS) if weights is None else weights)) * voicing
 
 
 def loudness(power: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .. import excitation, mulaw
-from ..excitation import MEMORY, TAPS, WIDTHS, ExcitationConfig
+from ..excitation import MEMORY, TAPS, WEIGHTS, WIDTHS, ExcitationConfig
 
 
 class Excitations:
@@ -31,6 +31,8 @@ class Excitations:
         )
         reach = WIDTHS[-1] // 2
         self.around = torch.arange(-reach, reach + 1, device=codes.device)
+        # tensors from the start: what is made of Python's numbers while samples are said, no CUDA graph can hold
+        self.taps, self.weights = torch.tensor(TAPS, device=codes.device), torch.tensor(WEIGHTS, device=codes.device)
 
     @staticmethod
     def silence(config: ExcitationConfig, rows: int, kept: int, device: torch.device) -> Excitations:
@@ -61,12 +63,12 @@ class Excitations:
         """Values (B, taps + widths) of the excitation one pitch period ago, and what it foretells (B,)."""
         codes = self.excitation.gather(1, MEMORY + self.t - self.period[:, block, None] + self.around)
         middle = len(self.around) // 2
-        taps = codes[:, [middle + tap for tap in TAPS]]
+        taps = codes[:, middle + self.taps]
         square = self.classes[codes].square()
         powers = [square[:, middle - width // 2 : middle + width // 2 + 1].mean(1) for width in WIDTHS]
         loud = excitation.loudness(torch.stack(powers, dim=1))
         values = torch.cat([excitation.companded(taps, self.config.classes), loud], dim=1)
-        return values, excitation.foretells(self.classes[taps], self.voicing[:, block])
+        return values, excitation.foretells(self.classes[taps], self.voicing[:, block], self.weights)
 
     def take(self, label: Tensor) -> None:
         """The sample's class (B,) is drawn; what is louder than speech is held."""
@@ -81,3 +83,11 @@ class Excitations:
     def end(self) -> Tensor:
         """The waves (B, T) of the blocks that were begun."""
         return self.wav[:, self.kept :]
+
+    def state(self) -> list[Tensor]:
+        """What is remembered between two blocks."""
+        return [self.codes, self.wav[:, self.wav.shape[1] - self.kept :], self.excitation[:, -MEMORY:]]
+
+    def resume(self, state: list[Tensor]) -> None:
+        """Go on from there."""
+        self.codes, self.wav, self.excitation = state
