@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import platform
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 from typing import Any
 
 import numba
@@ -12,14 +15,15 @@ import numpy as np
 import pytest
 import torch
 
-from vocoder_core.recurrent import integers, integers_kernel, vnni
+from vocoder_core.recurrent import amx, integers, integers_kernel, vnni
 from vocoder_core.recurrent.integers import Matrix, Tier
 from vocoder_core.recurrent.streams import choose, shares
 
-LAYOUTS: list[tuple[Tier, int]] = [("int8", 16), ("int8", 8), ("int8", 0), ("int16", 0)]
+TILES = -16  # lanes, and tiles from one vector on
+LAYOUTS: list[tuple[Tier, int]] = [("int8", TILES), ("int8", 16), ("int8", 8), ("int8", 0), ("int16", 0)]
 
 
-@numba.njit
+@numba.njit(nogil=True)
 def product(matrix: Matrix, bias: np.ndarray, x: np.ndarray, out: np.ndarray) -> None:
     integers_kernel.products(matrix, bias, x, out)
 
@@ -29,9 +33,11 @@ def numbers(*shape: int, seed: int = 0) -> np.ndarray:
 
 
 def matrix_of(weight: np.ndarray, signed: bool, tier: Tier, lanes: int) -> Matrix:
-    if lanes > vnni.lanes():
+    if abs(lanes) > vnni.lanes():
         pytest.skip(f"this processor has no products of bytes in {lanes} lanes")
-    (made,) = integers.matrices([(torch.from_numpy(weight), signed)], tier, lanes)
+    if lanes == TILES and not amx.granted():
+        pytest.skip("this processor has no tiles, or its system lends none")
+    (made,) = integers.matrices([(torch.from_numpy(weight), signed)], tier, abs(lanes), int(lanes == TILES))
     return made
 
 
@@ -98,6 +104,18 @@ def test_a_product_is_the_slow_one_to_the_last_bit(
 
 
 @pytest.mark.parametrize(("tier", "lanes"), LAYOUTS)
+@pytest.mark.parametrize(("rows", "columns"), [(70, 37), (130, 192), (31, 250)])
+def test_so_many_vectors_at_once_are_as_many_one_after_another(tier: Tier, lanes: int, rows: int, columns: int) -> None:
+    """Passes of 16, 4, 2 and 1 vectors, and those that such passes leave."""
+    weight, bias, vectors = numbers(rows, columns), numbers(rows, seed=1), numbers(40, columns, seed=2)
+    matrix = matrix_of(weight, True, tier, lanes)
+    whole, scale = integers.rounded(weight, integers.LARGEST[tier])
+    expected = np.stack([integers.product(whole, scale, bias, *integers.levels(x, matrix.largest)) for x in vectors])
+    for count in range(1, 41):
+        np.testing.assert_array_equal(multiplied(matrix, bias, vectors[:count]), expected[:count])
+
+
+@pytest.mark.parametrize(("tier", "lanes"), LAYOUTS)
 @pytest.mark.parametrize("signed", [True, False])
 def test_the_largest_sums_there_are_fit(tier: Tier, lanes: int, signed: bool) -> None:
     """All weights and all of the vector at their ends."""
@@ -117,15 +135,45 @@ def test_matrices_of_one_sign_can_share_a_vector() -> None:
     assert [matrix.weights.ctypes.data % 64 for matrix in (first, second, features)] == [0, 0, 0]
 
 
+def test_threads_have_tiles_of_their_own() -> None:
+    """Of different shapes at the same time, on threads that never had any."""
+    matrix = matrix_of(numbers(300, 700), True, "int8", TILES)
+    bias, vectors = numbers(300, seed=1), numbers(16, 700, seed=2)
+    expected = multiplied(matrix, bias, vectors)
+
+    def often(count: int) -> bool:
+        return all((multiplied(matrix, bias, vectors[:count]) == expected[:count]).all() for _ in range(200))
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(often, (16, 1, 5, 9)))
+
+
+@pytest.mark.parametrize("refused", [True, False])
+def test_tiles_are_for_processes_that_may_use_them(refused: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel is the same where the system refuses, so that one kept on disk serves both."""
+    monkeypatch.setattr(amx, "known", lambda: True)
+    monkeypatch.setattr(amx.ctypes, "CDLL", lambda *_, **__: SimpleNamespace(syscall=lambda *_: -int(refused)))
+    monkeypatch.setattr(amx, "granted", amx.granted.__wrapped__)
+    assert amx.granted() is (not refused and sys.platform == "linux" and platform.machine() == "x86_64")
+    tiles = [integers.matrices([(torch.ones(7, 7), True)], tier, lanes)[0].tiles for tier, lanes in LAYOUTS[1:]]
+    assert tiles == [amx.FEWEST if amx.granted() else 0, 0, 0, 0]
+
+
 def test_processors_without_the_instruction_are_not_given_it() -> None:
-    program = "from vocoder_core.recurrent import vnni; print(vnni.lanes())"
-    for name, lanes in (("haswell", "0"), ("alderlake", "8"), ("cascadelake", "16")):
-        told = os.environ | {"NUMBA_CPU_NAME": name, "NUMBA_CPU_FEATURES": FEATURES[name]}
+    program = "from vocoder_core.recurrent import amx, vnni; print(vnni.lanes(), amx.known())"
+    for name, (features, expected) in PROCESSORS.items():
+        told = os.environ | {"NUMBA_CPU_NAME": name, "NUMBA_CPU_FEATURES": features}
         run = subprocess.run([sys.executable, "-c", program], env=told, capture_output=True, text=True, check=True)
-        assert run.stdout.strip() == lanes, name
+        assert run.stdout.strip() == expected, name
 
 
-FEATURES = {"haswell": "+avx2", "alderlake": "+avx2,+avxvnni", "cascadelake": "+avx2,+avx512f,+avx512bw,+avx512vnni"}
+CASCADE_LAKE = "+avx2,+avx512f,+avx512bw,+avx512vnni"
+PROCESSORS = {
+    "haswell": ("+avx2", "0 False"),
+    "alderlake": ("+avx2,+avxvnni", "8 False"),
+    "cascadelake": (CASCADE_LAKE, "16 False"),
+    "sapphirerapids": (CASCADE_LAKE + ",+amx-tile,+amx-int8", "16 True"),
+}
 
 
 # ---- which loop

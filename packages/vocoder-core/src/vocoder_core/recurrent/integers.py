@@ -22,6 +22,7 @@ Weights as processors with VNNI read them (one instruction multiplies four bytes
     sum[lane] += w[lane, 4g] x[4g] + ... + w[lane, 4g + 3] x[4g + 3]
 
 There x is a byte without sign: of a state 128 more than it is, which `correction` = 128 sum_j w[i, j] takes off again.
+Several vectors meet the same layout in tiles, sixteen at a time, where a processor has AMX (amx.py).
 Elsewhere rows lie one after another, w in 8 or 16 bits, x in 16: instructions that multiply pairs of those and add them
 up are in every x86 since 2013 (AVX2), and compilers find them.
 """
@@ -52,6 +53,7 @@ class Matrix(NamedTuple):
     correction: np.ndarray  # (R,) int32
     largest: int  # whole number in a vector
     shift: int  # of its bytes: 128 or 0
+    tiles: int  # so many vectors or more meet it in tiles (amx.py); 0: never
 
 
 def rounded(weight: np.ndarray, largest: int) -> tuple[np.ndarray, np.ndarray]:
@@ -84,11 +86,14 @@ def largest_level(whole: list[np.ndarray], signed: bool, tier: Tier) -> int:
     return min(2**15 - 1, *((2**31 - 1) // int(total) for total in sums))
 
 
-def matrices(parts: Sequence[tuple[Tensor, bool]], tier: Tier, lanes: int) -> list[Matrix]:
+def matrices(parts: Sequence[tuple[Tensor, bool]], tier: Tier, lanes: int, tiles: int | None = None) -> list[Matrix]:
     """Matrices of weights (R, C), each with whether its vectors have a sign, together on large pages.
 
     lanes: 16 or 8 for the layout of VNNI, int8 alone; 0 for rows. Those of one sign can share a vector.
+    tiles: see Matrix, of 16 lanes; None where they are faster and this process may use them.
     """
+    if tiles is None:
+        tiles = _tiles() if lanes == 16 and tier == "int8" else 0
     whole = [rounded(weight.detach().float().cpu().numpy(), LARGEST[tier]) for weight, _ in parts]
     arrays = in_one_block([laid_out(w, tier, lanes) for w, _ in whole])
     of_sign = {sign: [w for (w, _), (_, signed) in zip(whole, parts) if signed == sign] for sign in (True, False)}
@@ -97,8 +102,14 @@ def matrices(parts: Sequence[tuple[Tensor, bool]], tier: Tier, lanes: int) -> li
     for weights, (w, scale), (_, signed) in zip(arrays, whole, parts):
         shift = SHIFT if signed and weights.ndim > 2 else 0
         correction = (shift * w.sum(axis=1, dtype=np.int32)).astype(np.int32)
-        made.append(Matrix(weights, scale, correction, largest[signed], shift))
+        made.append(Matrix(weights, scale, correction, largest[signed], shift, tiles))
     return made
+
+
+def _tiles() -> int:
+    from . import amx  # imports numba
+
+    return amx.FEWEST if amx.granted() else 0
 
 
 def laid_out(whole: np.ndarray, tier: Tier, lanes: int) -> np.ndarray:

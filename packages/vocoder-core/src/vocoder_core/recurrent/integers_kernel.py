@@ -1,6 +1,7 @@
 """Products in whole numbers, compiled: what integers.py defines, number for number, in the layout of the matrix.
 
-    VNNI       a panel of rows at a time, four vectors at a time: each weight is read once for them all
+    AMX        a panel of rows at a time, sixteen vectors at a time: each weight is read once for them all (amx.py)
+    VNNI       the same of four vectors at a time
     anywhere   a row at a time, all vectors; a loop that compilers turn into products of 16-bit pairs
 
 Scales and biases are applied without fused operations, so that results do not depend on what a processor has.
@@ -14,21 +15,23 @@ import numba
 import numba.extending
 import numpy as np
 
-from . import vnni
+from . import amx, vnni
 from .integers import GROUP, Matrix
-from .primitives import comparing, strictly
+from .primitives import strictly
 
 _F = np.float32
 _HALF = _F(0.5)
+_MAGNITUDE = np.int32(2**31 - 1)  # all bits of a float but its sign
+_PLACE = numba.uintp  # in an array: never behind its end, so that loops need not look and become vector instructions
 
 
-@comparing
+@strictly
 def extent(values: np.ndarray) -> Any:
-    """The largest of |values| (n,), none of them NaN."""
-    high = _F(0)
+    """The largest of |values| (n,), none of them NaN: of their bits, which floats without a sign are ordered by."""
+    high = np.int32(0)
     for k in range(len(values)):
-        high = max(high, abs(values[k]))
-    return high
+        high = max(high, np.int32(_F(values[k]).view(np.int32) & _MAGNITUDE))
+    return np.int32(high).view(np.float32)
 
 
 @strictly
@@ -44,9 +47,9 @@ def levels(values: np.ndarray, largest: int, shift: int, out: np.ndarray) -> Any
 @strictly
 def scaled(matrix: Matrix, bias: np.ndarray, sums: np.ndarray, first: int, step: Any, out: np.ndarray) -> None:
     """out[first ...] <- the sums (n,) int32 of these rows as numbers; those behind the last row are dropped."""
-    for i in range(min(len(sums), len(out) - first)):
-        whole = sums[i] - matrix.correction[first + i]
-        out[first + i] = (matrix.scale[first + i] * step) * _F(whole) + bias[first + i]
+    for k in range(_PLACE(min(len(sums), len(out) - first))):
+        i = _PLACE(first) + k
+        out[i] = (matrix.scale[i] * step) * _F(sums[k] - matrix.correction[i]) + bias[i]
 
 
 def product(matrix: Matrix, bias: np.ndarray, codes: np.ndarray, steps: np.ndarray, out: np.ndarray) -> None:
@@ -56,7 +59,8 @@ def product(matrix: Matrix, bias: np.ndarray, codes: np.ndarray, steps: np.ndarr
 
 @numba.extending.overload(product, strict=False)
 def _product(matrix: Any, bias: Any, codes: Any, steps: Any, out: Any) -> Any:
-    made = {2: _by_rows, 4: _by_panels_of_32, 5: _by_panels_of_64}[matrix.types[0].ndim]
+    wide = _by_tiles_or_panels if amx.known() else _by_panels_of_64
+    made = {2: _by_rows, 4: _by_panels_of_32, 5: wide}[matrix.types[0].ndim]
     return lambda matrix, bias, codes, steps, out: made(matrix, bias, codes, steps, out)
 
 
@@ -127,3 +131,46 @@ def _panels(lanes: int, panels: dict[int, Any]) -> Any:
 
 _by_panels_of_64 = _panels(16, {1: vnni.panel_16_1, 2: vnni.panel_16_2, 4: vnni.panel_16_4})
 _by_panels_of_32 = _panels(8, {1: vnni.panel_8_1, 2: vnni.panel_8_2})
+
+
+@strictly
+def _by_tiles_or_panels(
+    matrix: Matrix, bias: np.ndarray, codes: np.ndarray, steps: np.ndarray, out: np.ndarray
+) -> None:
+    """Compiled for a processor with tiles; whether this process may use them is in the matrix."""
+    if 0 < matrix.tiles <= len(codes):
+        _by_tiles(matrix, bias, codes, steps, out)
+    else:
+        _by_panels_of_64(matrix, bias, codes, steps, out)
+
+
+@strictly
+def _by_tiles(matrix: Matrix, bias: np.ndarray, codes: np.ndarray, steps: np.ndarray, out: np.ndarray) -> None:
+    """Passes of equally many vectors, 16 at most: of one shape, so that some may be met twice."""
+    panels, groups, stride, rows = len(matrix.weights), matrix.weights.shape[1], codes.strides[0], len(codes)
+    passes = (rows + amx.MOST - 1) // amx.MOST
+    count = (rows + passes - 1) // passes
+    shapes, sums = _shapes(count, groups), np.empty((count, 64), np.int32)
+    weights, vectors = numba.uintp(matrix.weights.ctypes.data), numba.uintp(codes.ctypes.data)
+    made = numba.uintp(sums.ctypes.data)
+    amx.shape(numba.uintp(shapes.ctypes.data))
+    for p in range(panels):
+        for n in range(passes):
+            first = min(n * count, rows - count)
+            amx.panel(weights, vectors + numba.uintp(first * stride), stride, groups, made)
+            for k in range(count):
+                scaled(matrix, bias, sums[k], p * 64, steps[first + k], out[first + k])
+        weights += numba.uintp(groups * 256)
+    amx.release()
+
+
+@strictly
+def _shapes(vectors: int, groups: int) -> np.ndarray:
+    """What amx.shape reads, (64,) bytes: from 16 on two for the bytes of a tile's rows, from 48 on how many it has."""
+    shapes, left = np.zeros(64, np.uint8), groups % amx.DEEP or amx.DEEP
+    shapes[0] = 1  # the kind of table
+    for tile in range(8):
+        shapes[16 + 2 * tile], shapes[48 + tile] = 64, vectors
+    shapes[48 + 5] = amx.DEEP
+    shapes[16 + 2 * 6], shapes[48 + 7] = GROUP * left, left
+    return shapes
