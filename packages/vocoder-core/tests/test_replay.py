@@ -20,6 +20,7 @@ from vocoder_core.recurrent.draws import stream_keys, uniforms
 from vocoder_core.recurrent.engine import Loop, Stream, TorchLoop
 from vocoder_core.recurrent.narrow import Narrow, Precision
 from vocoder_core.recurrent.replay import Replayed
+from vocoder_core.recurrent.streams import choose
 from vocoder_core.recurrent.tape import Tape, Taped
 from vocoder_core.recurrent.watched import Watched
 
@@ -213,6 +214,17 @@ def test_speech_of_narrow_weights_follows_their_distribution(told: Told, precisi
 def test_an_unknown_precision_is_named() -> None:
     with pytest.raises(ValueError, match="precision is 'int4'; expected one of fp32, bf16, fp16"):
         Replayed(Cell(1), 1.0, "int4")  # type: ignore[arg-type]
+
+
+def test_auto_means_a_graph_on_cuda_alone() -> None:
+    cpu, cuda, mps = (torch.device(name) for name in ("cpu", "cuda", "mps"))
+    assert [choose(name, cuda) for name in ("auto", "graph", "torch", "numba")] == ["graph", "graph", "torch", "numba"]
+    assert choose("auto", mps) == "torch"
+    for device in (cpu, mps):
+        with pytest.raises(ValueError, match=f"backend is 'graph' on {device}; a CUDA graph runs on a CUDA GPU"):
+            choose("graph", device)
+    with pytest.raises(ValueError, match="backend is 'cuda'; expected 'auto', 'torch' or 'numba', or 'graph' on CUDA"):
+        choose("cuda", cuda)  # type: ignore[arg-type]
 
 
 class Stub:

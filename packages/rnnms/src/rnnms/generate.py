@@ -14,6 +14,8 @@ from torch import Tensor
 from vocoder_core.recurrent.draws import check_temperature, fold_seeds, stream_keys
 from vocoder_core.recurrent.engine import CompiledLoop, Loop, Stream, TorchLoop
 from vocoder_core.recurrent.folds import plan
+from vocoder_core.recurrent.narrow import Precision, check_precision
+from vocoder_core.recurrent.replay import Replayed
 from vocoder_core.recurrent.streams import TIERS, Backend, choose
 
 from .cell import Cell, Frames
@@ -33,16 +35,17 @@ def generate_codes(
     temperature: float = 1.0,
     backend: Backend = "auto",
     progress: bool = False,
+    precision: Precision = "fp32",
 ) -> Tensor:
     """Codes (B, F * hop_length) int64 drawn from the decoder, given latents (B, F, 2C).
 
     seed: one for all rows, one per row, or None for fresh ones. temperature: 0 takes the likeliest class every time.
-    backend: "torch", "numba" (CPU), "int8" or "int16" (CPU, weights in whole numbers), or "auto": numba on a CPU that
-    has it.
-    Raises ValueError for a wrong seed, temperature or backend.
+    backend: "torch", "graph" (CUDA), "numba" (CPU), "int8" or "int16" (CPU, weights in whole numbers), or "auto": numba
+    on a CPU that has it, graph on CUDA. precision: of the weights there, "fp32", "bf16" or "fp16".
+    Raises ValueError for a wrong seed, temperature, backend or precision.
     """
     batch, frames = latents.shape[:2]
-    speech = stream(decoder, batch, seed, temperature, backend)
+    speech = stream(decoder, batch, seed, temperature, backend, precision)
     if not batch or not frames:
         return torch.empty(batch, frames * decoder.hop_length, dtype=torch.int64, device=latents.device)
     return speech.all(Frames(latents), progress)
@@ -73,15 +76,19 @@ def generate_folded(
 
 
 def stream(
-    decoder: Decoder, batch: int, seed: int | Sequence[int] | None, temperature: float, backend: Backend
-) -> Stream:
+    decoder: Decoder, batch: int, seed: int | Sequence[int] | None, temperature: float, backend: Backend,
+    precision: Precision = "fp32",
+) -> Stream:  # fmt: skip
     """Rows that begin in silence; the rest as in generate_codes."""
     keys, device = stream_keys(seed, batch), decoder.fc2.weight.device
     check_temperature(temperature)
     kind = choose(backend, device, TIERS)
+    check_precision(precision, kind)
     loop: Loop
     if kind == "torch" or not batch:
         loop = TorchLoop(Cell(decoder, batch), temperature)
+    elif kind == "graph":
+        loop = Replayed(Cell(decoder, batch), temperature, precision)
     else:
         packed = Packed(decoder, batch, kind if kind == "int8" or kind == "int16" else None)
         loop = CompiledLoop(packed, temperature, device)

@@ -19,7 +19,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The command; its exit status."""
     parser = inference.parser("rnnms-infer", "Speech from a recording's mel, or from a mel.")
     parser.add_argument("--temperature", type=float, default=1.0, help="below 1: calmer, towards 0: buzzy (default 1)")
-    parser.add_argument("--backend", choices=["auto", "torch", "numba", "int8", "int16"], default="auto")
+    parser.add_argument("--backend", choices=["auto", "torch", "graph", "numba", "int8", "int16"], default="auto")
     parser.add_argument(
         "--folds", type=int, default=1, metavar="N", help="cut it where it is quiet, say N parts at once (default 1)"
     )

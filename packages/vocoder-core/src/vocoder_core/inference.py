@@ -55,7 +55,7 @@ def add_sampling_arguments(parser: argparse.ArgumentParser, tiers: Sequence[str]
         "--settle", type=int, metavar="STEPS", help="Griffin-Lim from its phases, 0: none (default: the model's own)"
     )
     parser.add_argument(
-        "--backend", choices=["auto", "torch", "numba", *tiers], default="auto", help="what draws the samples"
+        "--backend", choices=["auto", "torch", "graph", "numba", *tiers], default="auto", help="what draws the samples"
     )
 
 

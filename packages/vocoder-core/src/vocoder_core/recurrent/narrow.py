@@ -20,11 +20,13 @@ Precision = Literal["fp32", "bf16", "fp16"]
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def check_precision(precision: str) -> None:
-    """Raises ValueError for one that there is not."""
+def check_precision(precision: str, backend: str = "graph") -> None:
+    """Raises ValueError for one that there is not, or not with this backend."""
     if precision not in get_args(Precision):
         known = ", ".join(get_args(Precision))
         raise ValueError(f"precision is {precision!r}; expected one of {known}")
+    if precision != "fp32" and backend != "graph":
+        raise ValueError(f"precision is {precision!r} with backend {backend!r}; expected fp32, or 'graph' on CUDA")
 
 
 class Narrow(TorchFunctionMode):

@@ -14,22 +14,27 @@ import numpy as np
 import torch
 from torch import Tensor
 
-Backend = Literal["auto", "torch", "numba", "int8", "int16"]
+Backend = Literal["auto", "torch", "graph", "numba", "int8", "int16"]
 TIERS = ("int8", "int16")  # kernels in whole numbers (integers.py), of vocoders that have them
 
 logger = logging.getLogger(__name__)
 
 
 def choose(backend: Backend, device: torch.device, tiers: Sequence[str] = ()) -> Backend:
-    """The loop that a backend's name means on a device: "auto" is numba on a CPU that has it, exact in float32.
+    """The loop that a backend's name means on a device: "auto" is numba on a CPU that has it, a graph on CUDA, both
+    exact in float32.
 
-    tiers: those of TIERS that the vocoder has. Raises ValueError for an unknown one, and for one that needs numba, or a
-    CPU, where they are missing.
+    tiers: those of TIERS that the vocoder has. Raises ValueError for an unknown one, and for one that needs numba, a
+    CPU or CUDA, where they are missing.
     """
     known = ("auto", "torch", "numba", *tiers)
-    if backend not in known:
+    if backend not in (*known, "graph"):
         *others, last = (repr(name) for name in known)
-        raise ValueError(f"backend is {backend!r}; expected {', '.join(others)} or {last}")
+        raise ValueError(f"backend is {backend!r}; expected {', '.join(others)} or {last}, or 'graph' on CUDA")
+    if backend == "graph" and device.type != "cuda":
+        raise ValueError(f"backend is 'graph' on {device.type}; a CUDA graph runs on a CUDA GPU: choose 'auto'")
+    if device.type == "cuda" and backend in ("auto", "graph"):
+        return "graph"
     if backend == "torch" or (backend == "auto" and device.type != "cpu"):
         return "torch"
     if backend in TIERS and device.type != "cpu":
