@@ -12,7 +12,7 @@ Written from the description; the originals' networks with the same weights are 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -23,7 +23,11 @@ from vocoder_core import mulaw
 from vocoder_core.mel import MelConfig
 from vocoder_core.recurrent import recurrence
 from vocoder_core.recurrent.streams import Backend
+from vocoder_core.streaming.pieces import InMemory, Source
 from vocoder_core.vocoder import Vocoder
+
+from . import speaking
+from .ahead import LOOK_AHEAD, encoded
 
 
 @dataclass(frozen=True)
@@ -104,30 +108,62 @@ class RNNMS(Vocoder):
         backend: Backend = "auto",
         progress: bool = False,
         folds: int = 1,
+        look_ahead: int | None = None,
     ) -> Tensor:
         """Wave (B, F * hop_length), float32 in [-1, 1], of a mel (B, M, F) (or (F * hop_length,) of one (M, F)).
 
         seed: the same seed gives the same samples, alone or in a batch; a sequence gives each row its own; None: any.
         temperature: 1 samples the model's distribution, towards 0 it takes the likeliest sample.
-        backend: "torch" is the reference loop, "numba" the exact fp32 kernel for CPUs, "auto" the faster one.
+        backend: "torch" is the reference loop, "numba" the exact fp32 kernel for CPUs, "graph" is for CUDA, "auto" the
+        fastest of these.
         folds: an utterance as so many streams at once, cut where it is quiet (vocoder_core.recurrent.folds): several
         times as fast on a CPU; other samples than in one.
+        look_ahead: frames that the encoder hears ahead, as `synthesize_stream` has it; None: to the end.
         """
         from .generate import generate_codes, generate_folded
 
         config = self.config
         batch = self.checked(mel)
+        if look_ahead is not None:
+            if folds != 1:
+                raise ValueError(f"look_ahead is {look_ahead} with folds {folds}; expected one of them")
+            wav = self._in_frames(batch, look_ahead, seed, temperature, backend)
+            return wav if mel.dim() == 3 else wav[0]
         lag = config.delay // config.mel.hop_length
         # labels lag the mel: hold the last frame a little longer, then drop the samples before the first one
         held = F.pad(batch, (0, lag), mode="replicate") if lag and batch.shape[2] else batch
         # row by row: in a batch BLAS rounds otherwise, and the last bit of a latent can turn a sample, then all others
-        latents = torch.cat([self.encode(row) for row in held.split(1)])
+        latents = encoded(self.encoder, held)
         if folds == 1:
             wav = self.waves(generate_codes(self.decoder, latents, seed, temperature, backend, progress))
         else:
             wav = generate_folded(self, latents, held.mean(1), folds, seed, temperature, backend, progress)
         wav = wav[:, config.delay :].clamp(-1, 1)
         return wav if mel.dim() == 3 else wav[0]
+
+    def synthesize_stream(
+        self, mel_frames: Tensor | Iterable[Tensor] | Source, *, seed: int | None = None, temperature: float = 1.0,
+        backend: Backend = "auto", look_ahead: int | None = LOOK_AHEAD,
+    ) -> Iterator[Tensor]:  # fmt: skip
+        """Waves (hop_length,), frame by frame, of a mel that is still coming: portions (M, f) of any f.
+
+        A frame is said once look_ahead + 3 frames (ahead.py), and what the labels lag, have come behind it, or the end.
+        The same samples as `synthesize` with the same seed and look_ahead, however the mel is cut. None hears to the
+        end: of a mel (M, F), or of a Source, which is read several times but never held.
+        """
+        mel = InMemory(self.checked(mel_frames)[0]) if isinstance(mel_frames, Tensor) else mel_frames
+        for wav in speaking.spoken(self, [mel], look_ahead, speaking.Sampling(seed, temperature, backend)):
+            yield wav[0]
+
+    def _in_frames(
+        self, mel: Tensor, look_ahead: int, seed: int | Sequence[int] | None, temperature: float, backend: Backend
+    ) -> Tensor:
+        """Waves (B, F * hop_length) of mels (B, M, F), frame by frame."""
+        how = speaking.Sampling(seed, temperature, backend)
+        frames = list(speaking.spoken(self, [InMemory(row) for row in mel], look_ahead, how))
+        return (
+            torch.cat(frames, dim=1) if frames else mel.new_zeros(len(mel), mel.shape[2] * self.config.mel.hop_length)
+        )
 
     def waves(self, codes: Tensor) -> Tensor:
         """Waves (B, T) of codes (B, T), their delay still in front."""
@@ -192,7 +228,12 @@ def deemphasise(wav: Tensor, coefficient: float) -> Tensor:
     """x[t] = y[t] + c x[t-1] of (B, T): undoes `emphasise`, by its impulse response c^n down to 1e-9."""
     if not coefficient or not wav.shape[1]:
         return wav
-    taps = int(-20.7 / torch.tensor(coefficient).log()) + 1
-    response = coefficient ** torch.arange(taps - 1, -1, -1, dtype=torch.float64, device=wav.device)
-    long = F.conv1d(F.pad(wav[:, None].double(), (taps - 1, 0)), response[None, None])
+    impulse = response(coefficient, wav.device)
+    long = F.conv1d(F.pad(wav[:, None].double(), (len(impulse) - 1, 0)), impulse[None, None])
     return long[:, 0].to(wav.dtype)
+
+
+def response(coefficient: float, device: torch.device) -> Tensor:
+    """c^n down to 1e-9, the last one first."""
+    taps = int(-20.7 / torch.tensor(coefficient).log()) + 1
+    return coefficient ** torch.arange(taps - 1, -1, -1, dtype=torch.float64, device=device)

@@ -12,7 +12,6 @@ import math
 import os
 import stat
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -56,17 +55,11 @@ def save(path: str | os.PathLike[str], wav: ArrayLike, sample_rate: int) -> None
 
     Samples are rounded by `to_int16`. The file appears whole or not at all: it is written beside its place and renamed.
     """
-    path = Path(path)
-    if path.suffix.lower() not in SUBTYPES:
-        raise ValueError(f"{path}: cannot write the format '{path.suffix}', expected one of {' '.join(SUBTYPES)}")
+    from .streaming.writer import Writer
+
     codes = to_int16(_one_channel(wav))
-    part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
-    try:
-        with open(part, "wb") as file:
-            _encode(file, codes, sample_rate, path)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    with Writer(path, sample_rate) as out:
+        out.write(codes)
 
 
 def to_int16(wav: np.ndarray) -> np.ndarray:
@@ -205,7 +198,7 @@ def _decode(path: Path) -> tuple[np.ndarray, int]:
             while (block := file.read(1 << 20, dtype="float32", always_2d=True)).size:
                 blocks.append(block[:, 0] if block.shape[1] == 1 else block.mean(axis=1, dtype=np.float32))
     except (soundfile.SoundFileError, RuntimeError, OSError) as error:
-        raise ValueError(f"{path}: not readable as audio, or cut short ({_reason(error)})") from None
+        raise ValueError(f"{path}: not readable as audio, or cut short ({reason(error)})") from None
     wav = np.concatenate(blocks) if blocks else np.empty(0, np.float32)
     missing = _missing_bytes(path)
     if missing > 0:
@@ -232,19 +225,7 @@ def _missing_bytes(path: Path) -> int:
     return 0
 
 
-def _encode(file: BinaryIO, codes: np.ndarray, sample_rate: int, path: Path) -> None:
-    import soundfile
-
-    kind, subtype = path.suffix.lower()[1:].upper(), SUBTYPES[path.suffix.lower()]
-    try:
-        with soundfile.SoundFile(file, "w", sample_rate, 1, subtype, format=kind) as out:
-            for start in range(0, len(codes), 1 << 16):  # libsndfile's Vorbis writer overflows its stack on long blocks
-                out.write(codes[start : start + (1 << 16)])
-    except (soundfile.SoundFileError, RuntimeError) as error:
-        raise ValueError(f"{path}: cannot be written at {sample_rate} Hz ({_reason(error)})") from None
-
-
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
     """libsndfile's words, except where they mislead: an MP3 without a single frame is "not a regular file"."""
     words = str(getattr(error, "error_string", error)).strip().rstrip(".")
     return "no sound found in it" if "not a regular file" in words else words

@@ -96,7 +96,7 @@ def log_mel(wav: torch.Tensor, config: MelConfig) -> torch.Tensor:
         mel = batch.new_zeros(batch.shape[0], config.n_mels, n_frames)
     else:
         exact = batch if batch.device.type == "mps" else batch.double()  # Apple's GPU has no float64
-        mel = _normalised_log(_mel_bands(exact, config)[..., :n_frames], config).to(wav.dtype)
+        mel = normalised_log(_mel_bands(exact, config)[..., :n_frames], config).to(wav.dtype)
     return mel if wav.dim() == 2 else mel[0]
 
 
@@ -104,8 +104,13 @@ def _mel_bands(wav: torch.Tensor, config: MelConfig) -> torch.Tensor:
     """(B, T) -> mel amplitudes or powers (B, M, >= F)."""
     if config.preemphasis:
         wav = preemphasise(wav, config.preemphasis)
+    return bands_of_windows(_pad(wav, config), config)
+
+
+def bands_of_windows(wav: torch.Tensor, config: MelConfig) -> torch.Tensor:
+    """(B, (F - 1) * hop + n_fft), pre-emphasised, the first window at its beginning -> bands (B, M, F)."""
     spectrum = torch.stft(
-        _pad(wav, config),
+        wav,
         config.n_fft,
         config.hop_length,
         config.win_length,
@@ -121,7 +126,8 @@ def _mel_bands(wav: torch.Tensor, config: MelConfig) -> torch.Tensor:
     return bands @ (magnitude if config.power == 1 else magnitude**config.power)
 
 
-def _normalised_log(bands: torch.Tensor, config: MelConfig) -> torch.Tensor:
+def normalised_log(bands: torch.Tensor, config: MelConfig) -> torch.Tensor:
+    """Amplitudes or powers of bands as the config's log-mel."""
     value = bands.clamp(min=config.floor)
     if config.log == "ln":
         value = value.log()
