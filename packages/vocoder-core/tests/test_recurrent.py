@@ -120,6 +120,21 @@ def test_exp_sigmoid_and_tanh_are_accurate() -> None:
 
 
 @pytest.mark.parametrize("offset", [-100.0, 0.0, 100.0])
+@pytest.mark.parametrize("count", [1, 7, 1001])
+def test_the_largest_is_numpys(offset: float, count: int) -> None:
+    """Of floats of either sign, compared as whole numbers."""
+    from vocoder_core.recurrent import integers_kernel, primitives
+
+    values = np.random.default_rng(count).standard_normal(count).astype(np.float32) + np.float32(offset)
+    assert primitives.largest(values) == values.max()
+    assert integers_kernel.extent(values) == np.abs(values).max()
+    values[:] = -np.inf
+    assert primitives.largest(values) == -np.inf
+    values[-1] = -0.0
+    assert primitives.largest(values) == integers_kernel.extent(values[-1:]) == 0
+
+
+@pytest.mark.parametrize("offset", [-100.0, 0.0, 100.0])
 def test_products_are_numpys(offset: float) -> None:
     """Also when every feature is off, and when every one is on."""
     from vocoder_core.recurrent import primitives
@@ -150,7 +165,7 @@ def test_products_of_16_bit_weights_are_those_of_the_floats_they_hold() -> None:
     every = np.arange(2**16, dtype=np.uint16).view(np.float16)
     weight = every[np.isfinite(every)].reshape(-1, 1)
     out = np.empty(len(weight), np.float32)
-    primitives.affine(weight.view(np.int16), np.zeros(len(weight), np.float32), np.float32([0.5]), out)
+    primitives.affine(weight.view(np.int16), np.zeros(len(weight), np.float32), np.array([0.5], np.float32), out)
     np.testing.assert_array_equal(out, weight[:, 0].astype(np.float32) / 2)
     rng = np.random.default_rng(0)
     floats = rng.standard_normal((43, 101)).astype(np.float16)

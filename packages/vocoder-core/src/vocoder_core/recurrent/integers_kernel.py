@@ -17,11 +17,10 @@ import numpy as np
 
 from . import amx, vnni
 from .integers import GROUP, Matrix
-from .primitives import strictly
+from .primitives import MAGNITUDE, strictly
 
 _F = np.float32
 _HALF = _F(0.5)
-_MAGNITUDE = np.int32(2**31 - 1)  # all bits of a float but its sign
 _PLACE = numba.uintp  # in an array: never behind its end, so that loops need not look and become vector instructions
 
 
@@ -30,7 +29,7 @@ def extent(values: np.ndarray) -> Any:
     """The largest of |values| (n,), none of them NaN: of their bits, which floats without a sign are ordered by."""
     high = np.int32(0)
     for k in range(len(values)):
-        high = max(high, np.int32(_F(values[k]).view(np.int32) & _MAGNITUDE))
+        high = max(high, np.int32(_F(values[k]).view(np.int32) & MAGNITUDE))
     return np.int32(high).view(np.float32)
 
 

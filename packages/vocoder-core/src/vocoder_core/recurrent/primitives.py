@@ -21,7 +21,6 @@ from .compiled import compiled
 
 # "reassoc" lets LLVM split a sum over vector lanes. Not for exp, whose two-part ln 2 it would simplify away.
 summing = compiled("reassoc", "contract", "nsz")
-comparing = compiled("nnan", "nsz")
 exactly = compiled("contract")
 strictly = compiled()  # every operation rounds, also where a processor could do two at once
 
@@ -35,6 +34,7 @@ _C2, _C3, _C4, _C5, _C6, _C7 = (_F(1 / math.factorial(k)) for k in range(2, 8)) 
 _ONE, _TWO, _HALF, _LOWEST, _HIGHEST = _F(1), _F(2), _F(0.5), _F(-87), _F(88)  # exp within float32's normal range
 
 
+MAGNITUDE = np.int32(2**31 - 1)  # all bits of a float but its sign
 _FACTOR = _F(2.0**112)
 _FIELDS = np.int32(-0x70002000)  # of a sign-extended 16-bit float, moved up by 13 bits: its sign, exponent and fraction
 
@@ -178,13 +178,19 @@ def update(entry: np.ndarray, condition: np.ndarray, product: np.ndarray, hidden
         hidden[j] = fresh + keep * (hidden[j] - fresh)
 
 
-@comparing
+@exactly
 def largest(values: np.ndarray) -> Float:
-    """Maximum of (n,), none of them NaN."""
-    high = values[0]
-    for k in range(1, len(values)):
-        high = max(high, values[k])
-    return high
+    """Maximum of (n,), none NaN: of whole numbers in the order of the floats, for LLVM compares those in vectors."""
+    high = np.int32(-(2**31))
+    for k in range(len(values)):
+        high = max(high, _ordered(_F(values[k]).view(np.int32)))
+    return np.int32(_ordered(high)).view(np.float32)
+
+
+@exactly
+def _ordered(bits: Any) -> Any:
+    """Of a float's bits: all but the sign turned round where it is negative; and back."""
+    return np.int32(bits ^ ((bits >> np.int32(31)) & MAGNITUDE))
 
 
 @summing
