@@ -65,10 +65,39 @@ def test_what_was_said_stays_and_two_loops_share_nothing(told: Told, way: str) -
     one, two = LOOPS[way](cell), LOOPS[way](cell)
     first = one(told.cut(0, 4), draws(3, 4))
     copy = first.clone()
+    assert torch.equal(two(told.cut(0, 4), draws(3, 4)), copy)
     two(told.cut(9, 19), draws(3, 10))
-    one(told.cut(4, 9), draws(3, 5))
+    assert torch.equal(
+        one(told.cut(4, 9), draws(3, 9)[:, 4 * BLOCK :]), spoken(TorchLoop(Cell(3), 1.0), told)[:, 16:36]
+    )
     assert torch.equal(first, copy)
     assert torch.equal(two(told.cut(0, 0), draws(3, 0)), torch.zeros(3, 0, dtype=torch.int64))
+
+
+class Delayed(Cell):
+    """Remembers also the last label of the block before: when a block ends, the very memory that `last` is to have."""
+
+    def __init__(self, rows: int) -> None:
+        super().__init__(rows)
+        self.older = torch.zeros(rows, dtype=torch.int64)
+
+    def begin(self, told: Told) -> None:
+        super().begin(Told(told.values + self.table[self.older][:, None]))
+        self.older = self.last
+
+    def state(self) -> list[Tensor]:
+        return [*super().state(), self.older]
+
+    def resume(self, state: list[Tensor]) -> None:
+        super().resume(state[:2])
+        self.older = state[2]
+
+
+@pytest.mark.parametrize("way", LOOPS)
+def test_what_is_remembered_may_be_what_was_remembered_elsewhere(told: Told, way: str) -> None:
+    expected = spoken(TorchLoop(Delayed(3), 1.0), told)
+    assert torch.equal(spoken(LOOPS[way](Delayed(3)), told), expected)
+    assert not torch.equal(expected, spoken(TorchLoop(Cell(3), 1.0), told))
 
 
 class Counting(Cell):

@@ -24,7 +24,6 @@ import logging
 import threading
 from collections.abc import Iterator
 from contextlib import nullcontext
-from copy import copy
 from dataclasses import fields, replace
 from typing import Any
 
@@ -54,6 +53,7 @@ class Replayed:
         self.eager = eager
         self.ran = 0  # blocks
         self.graph: Any = None  # what replays one
+        self.state = [_own(x) for x in cell.state()]
         self.told: Any = None
         self.said: Tensor | None = None
 
@@ -62,7 +62,7 @@ class Replayed:
         """See Loop. On CUDA it waits, at most, for the call before."""
         drawn = torch.from_numpy(uniforms).to(self.device)
         if not drawn.shape[1]:
-            return one_block(copy(self.cell), told, drawn, self.temperature)
+            return one_block(self.cell, told, drawn, self.temperature)
         said = [self._next(told.cut(i, i + 1), part) for i, part in enumerate(drawn.split(self.block, dim=1))]
         return torch.cat(said, dim=1)
 
@@ -92,17 +92,16 @@ class Replayed:
     def _begin(self, told: Any, uniforms: Tensor) -> None:
         """The memory that all blocks share, but for `said`, which the first makes."""
         self.told = replace(told, **{name: _own(value) for name, value in _tensors(told)})
-        self.uniforms, self.state = _own(uniforms), [_own(x) for x in self.cell.state()]
+        self.uniforms = _own(uniforms)
 
     def _run(self) -> None:
-        """A block: what is captured. By a copy of the cell, as a graph repeats the Python of one block."""
-        cell = copy(self.cell)
+        """A block: what is captured."""
         with self.narrow or nullcontext():
-            cell.resume(list(self.state))
-            said = one_block(cell, self.told, self.uniforms, self.temperature)
+            self.cell.resume(list(self.state))
+            said = one_block(self.cell, self.told, self.uniforms, self.temperature)
         if self.said is None:
             self.said = _own(said)
-        new = [_own(x) for x in cell.state()]  # parts of it may lie in what is about to be overwritten
+        new = [_own(x) for x in self.cell.state()]  # parts of it may lie in what is about to be overwritten
         for kept, x in zip(self.state, new, strict=True):
             _copied(kept, x)
         _copied(self.said, said)
