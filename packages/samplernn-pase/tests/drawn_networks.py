@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 
@@ -9,13 +10,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from samplernn_pase.cell import Cell, FoldedCell
 from samplernn_pase.content import ContentConfig
-from samplernn_pase.generate import Stream, generate, told_of
+from samplernn_pase.generate import generate, told_of
 from samplernn_pase.labels import LabelConfig
-from samplernn_pase.loops import FoldedLoop, NumbaLoop, TorchLoop
 from samplernn_pase.model import SampleRNNPASE, SampleRNNPASEConfig
+from samplernn_pase.packed import Packed
 from samplernn_pase.speaker import SpeakerConfig
 from samplernn_pase.speaking import Sampling
+from vocoder_core.recurrent.draws import stream_keys
+from vocoder_core.recurrent.engine import CompiledLoop, Loop, Stream, TorchLoop
 
 FRAMES, HOP = 5, 80
 FREE = 1e6  # a power that nothing reaches
@@ -33,7 +37,12 @@ CONFIGS = {
     "held": replace(EXCITED, labels=LabelConfig(order=24, pitch=True)),
 }
 SAMPLED = [kind for kind in CONFIGS if kind != "held"]  # whose labels are those that were drawn
-LOOPS = {"torch": TorchLoop, "folded": FoldedLoop, "numba": NumbaLoop}
+Make = Callable[[SampleRNNPASE, int, float], Loop]
+LOOPS: dict[str, Make] = {
+    "torch": lambda model, rows, temperature: TorchLoop(Cell(model, rows), temperature),
+    "folded": lambda model, rows, temperature: TorchLoop(FoldedCell(model, rows), temperature),
+    "numba": lambda model, rows, temperature: CompiledLoop(Packed(model, rows), temperature),
+}
 
 
 @cache
@@ -72,8 +81,7 @@ def said(model: SampleRNNPASE, how: Sampling, rows: int = 2) -> Tensor:
     """Waves (B, F hop) of the above, by a backend; "folded": the folded network in torch."""
     if how.backend != "folded":
         return generate(model, content(model, rows), who(model, rows), pitch(model, rows), None, how)
-    stream = Stream(model, rows, replace(how, backend="torch"))
-    stream.kind = FoldedLoop
+    stream = Stream(LOOPS["folded"](model, rows, how.temperature), stream_keys(how.seed, rows))
     return stream(told_of(model, content(model, rows), who(model, rows), pitch(model, rows)))
 
 

@@ -1,4 +1,7 @@
-"""Generation: what is said is what the training pass gives to its uniforms, by three loops, in any batch and pieces."""
+"""Generation: what is said is what the training pass gives to its uniforms, by three loops, in any pieces.
+
+Rows side by side: test_rows.py.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +17,13 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
 from samplernn_pase import labels
+from samplernn_pase.cell import Cell, FoldedCell
 from samplernn_pase.generate import Stream, generate, told_of
 from samplernn_pase.labels import LabelConfig
-from samplernn_pase.loops import FoldedLoop, TorchLoop
 from samplernn_pase.model import SampleRNNPASE
 from samplernn_pase.speaking import Sampling
 from samplernn_pase.tellers import Frames, Waves
-from vocoder_core.recurrent.draws import stream_keys, uniforms
+from vocoder_core.recurrent.draws import draw, stream_keys, uniforms
 from vocoder_core.recurrent.streams import pack
 
 sys.path.append(str(Path(__file__).parent))  # the folder of drawn_networks.py
@@ -83,17 +86,15 @@ def test_another_history_than_the_trained_one_is_seen(
         assert_drawn(plain, said(plain, Sampling(seed=[5, 6], backend="torch")), [5, 6])
 
 
+@torch.no_grad()
 def stepped(model: SampleRNNPASE, targets: Tensor) -> Tensor:
-    """Logits (B, T, Q) of the loop that says labels (B, T) whatever it draws."""
-    loop, found = TorchLoop(model, 2, 1.0), []
-
-    def forced(logits: Tensor, _: Tensor) -> Tensor:
-        found.append(logits)
-        return targets[:, len(found) - 1]
-
-    loop.draw = forced  # type: ignore[method-assign]
-    with torch.no_grad():
-        loop(told_of(model, content(model), who(model), pitch(model)), np.zeros(targets.shape))
+    """Logits (B, T, Q) of the cell that says labels (B, T)."""
+    cell, told, found = Cell(model, 2), told_of(model, content(model), who(model), pitch(model)), []
+    for t in range(targets.shape[1]):
+        if t % HOP == 0:
+            cell.begin(told.cut(t // HOP, t // HOP + 1))
+        found.append(cell.logits(0))
+        cell.take(targets[:, t])
     return torch.stack(found, dim=1)
 
 
@@ -146,17 +147,10 @@ def test_weights_of_16_bits_say_what_they_say_as_floats(monkeypatch: pytest.Monk
         parameter.data = parameter.data.half().float()
     expected, seen = said(rounded, Sampling(seed=3, backend="torch")), []
     monkeypatch.setattr(
-        "samplernn_pase.loops.pack", lambda *t, **more: [seen.append(x.dtype) or x for x in pack(*t, **more)]
+        "samplernn_pase.packed.pack", lambda *t, **more: [seen.append(x.dtype) or x for x in pack(*t, **more)]
     )
     torch.testing.assert_close(said(rounded, Sampling(seed=3, backend="numba")), expected, atol=1e-6, rtol=0)
     assert seen.count(np.dtype(np.int16)) == 5, "recurrent ones of both tiers, the mid tier's vectors, hidden, logits"
-
-
-@pytest.mark.parametrize("backend", LOOPS)
-def test_a_row_does_not_depend_on_its_batch(model: SampleRNNPASE, backend: str) -> None:
-    together = said(model, Sampling(seed=7, backend=backend), rows=2)
-    assert torch.equal(together[:1], said(model, Sampling(seed=7, backend=backend), rows=1))
-    assert not torch.equal(together[0], together[1])
 
 
 @pytest.mark.parametrize("backend", COMPILED)
@@ -173,13 +167,13 @@ def test_any_split_into_calls_gives_the_same_samples(model: SampleRNNPASE, backe
 
 def test_chunks_of_a_long_utterance_join(plain: SampleRNNPASE, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = said(plain, Sampling(seed=1))
-    monkeypatch.setattr("samplernn_pase.generate.CHUNK", 4)
+    monkeypatch.setattr("vocoder_core.recurrent.engine.CHUNK", 4 * HOP)
     assert torch.equal(said(plain, Sampling(seed=1)), whole)
 
 
 def test_ctrl_c_ends_between_two_chunks(plain: SampleRNNPASE, monkeypatch: pytest.MonkeyPatch) -> None:
     made = []
-    monkeypatch.setattr("samplernn_pase.generate.CHUNK", 1)
+    monkeypatch.setattr("vocoder_core.recurrent.engine.CHUNK", HOP)
 
     def interrupted(self: Stream, frames: object) -> Tensor:
         made.append(frames)
@@ -200,16 +194,6 @@ def test_seeds_name_streams(plain: SampleRNNPASE, backend: str) -> None:
     assert torch.equal(one, again) and (one != two).float().mean() > 0.9
     fresh = generate(plain, raw, ["bob"] * 3, None, None, Sampling(backend=backend))
     assert not torch.equal(fresh[0], fresh[1])
-
-
-def test_the_number_of_threads_changes_no_sample(plain: SampleRNNPASE) -> None:
-    one = said(plain, Sampling(seed=1, backend="numba"))
-    threads = torch.get_num_threads()
-    torch.set_num_threads(2)
-    try:
-        assert torch.equal(said(plain, Sampling(seed=1, backend="numba")), one)
-    finally:
-        torch.set_num_threads(threads)
 
 
 @pytest.mark.parametrize("backend", LOOPS)
@@ -270,16 +254,13 @@ def test_wrong_options_are_named(plain: SampleRNNPASE, options: dict, message: s
 def test_the_host_never_waits_for_the_device(kind: str) -> None:
     """Of tensors without values nothing can be read: whoever looks at one while a frame is said fails."""
     model = deepcopy(network(kind))
-    loop, frames = FoldedLoop(model, 2, 1.0), told_of(model, content(model), who(model), pitch(model)).cut(0, 1)
+    cell, frames = FoldedCell(model, 2), told_of(model, content(model), who(model), pitch(model)).cut(0, 1)
     with FakeTensorMode(allow_non_fake_inputs=True) as mode:
         parts = (frames.conds, frames.filters, frames.gain, frames.lag, frames.voicing)
-        empty = Frames(*(mode.from_tensor(part.clone()) for part in parts))
-        uniforms = mode.from_tensor(torch.rand(2, dtype=torch.float64))
-        loop.teller.begin(empty, HOP)
-        fine = loop.fine(empty.conds, loop.coarse(empty.conds)[:, 0])
-        for t in range(2):
-            loop.teller.take(loop.draw(loop.logits(empty.conds, fine[:, t]), uniforms))
-        wav = loop.teller.end()
+        cell.begin(Frames(*(mode.from_tensor(part.clone()) for part in parts)))
+        for drawn in mode.from_tensor(torch.rand(2, 22, dtype=torch.float64)).unbind(1):
+            cell.take(draw(cell.logits(0), drawn, 1.0))
+        wav = cell.end()
         assert wav.shape == (2, HOP)
         with pytest.raises(DataDependentOutputException):
             bool(wav.isnan().any())

@@ -1,4 +1,4 @@
-"""Generation in whole numbers: what it promises of rows, threads and pieces, and how near it is to float32."""
+"""Generation in whole numbers: any pieces, any layout, and how near it is to float32. Rows: test_rows.py."""
 
 from __future__ import annotations
 
@@ -11,9 +11,12 @@ import pytest
 import torch
 
 from samplernn_pase.generate import Stream, told_of
-from samplernn_pase.loops import packed
 from samplernn_pase.model import SampleRNNPASE
+from samplernn_pase.packed import Packed
 from samplernn_pase.speaking import Sampling
+from vocoder_core.recurrent import engine, vnni
+from vocoder_core.recurrent.draws import stream_keys
+from vocoder_core.recurrent.engine import CompiledLoop
 
 sys.path.append(str(Path(__file__).parent))
 from drawn_networks import FRAMES, content, network, pitch, said, who
@@ -30,17 +33,6 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture(scope="module", params=["concat", "pitch"])
 def model(request: pytest.FixtureRequest) -> SampleRNNPASE:
     return network(request.param)
-
-
-def test_a_row_depends_neither_on_its_batch_nor_on_threads(model: SampleRNNPASE) -> None:
-    together = said(model, Sampling(seed=7, backend="int8"))
-    torch.set_num_threads(2)
-    try:
-        assert torch.equal(said(model, Sampling(seed=7, backend="int8")), together)
-    finally:
-        torch.set_num_threads(1)
-    assert torch.equal(said(model, Sampling(seed=7, backend="int8"), rows=1), together[:1])
-    assert len(together.unique()) > 30
 
 
 def test_any_split_into_calls_gives_the_same_samples(model: SampleRNNPASE) -> None:
@@ -63,8 +55,27 @@ def test_what_is_said_is_nearly_what_float32_says() -> None:
     assert (other == exact).float().mean() < 0.1
 
 
+@pytest.mark.slow
+def test_every_layout_says_the_same(model: SampleRNNPASE) -> None:
+    """Of 64 and 32 bytes a register, and without VNNI."""
+    frames = told_of(model, content(model), who(model), pitch(model))
+    made = [
+        engine.Stream(CompiledLoop(Packed(model, 2, "int8", lanes), 1.0), stream_keys(1, 2))(frames)
+        for lanes in (0, 8, 16)
+        if lanes <= vnni.lanes()
+    ]
+    assert all(torch.equal(wav, made[0]) for wav in made)
+    assert torch.equal(made[0], said(model, Sampling(seed=1, backend="int8")))
+    assert len(made[0].unique()) > 50
+
+
 def test_what_is_heavy_is_in_whole_numbers() -> None:
-    (top, mid), mouth, _ = packed(network("concat"), "int8")
-    for matrix in (top[2], top[4], mid[2], mid[4], mouth[4], mouth[6]):
-        assert matrix.weights.dtype == np.int8
-    assert all(isinstance(table, np.ndarray) for table in mouth[:4])
+    net = Packed(network("concat"), 1, "int8").net
+    heavy = (
+        *(m for tier in (net.top, net.mid) for m in (tier.recurrent, tier.spread)),
+        net.mouth.hidden,
+        net.mouth.logits,
+    )
+    assert all(matrix.weights.dtype == np.int8 for matrix in heavy)
+    light = net.top.history, net.top.conds, net.mid.history, net.mid.conds, *net.mouth[:4]
+    assert all(isinstance(table, np.ndarray) for table in light)

@@ -25,13 +25,14 @@ import soundfile
 import torch
 from torch import Tensor, nn
 
-from samplernn_pase import SampleRNNPASE, labels, loops, train
+from samplernn_pase import SampleRNNPASE, labels, train
+from samplernn_pase.cell import Cell
 from samplernn_pase.generate import told_of
 from samplernn_pase.labels import LabelConfig
-from samplernn_pase.loops import TorchLoop
 from samplernn_pase.sequence import EMPTY, Epochs
 from samplernn_pase.tiers import FrameTier, SampleTier
 from vocoder_core import audio
+from vocoder_core.recurrent import engine
 from vocoder_core.recurrent.draws import draw
 
 sys.path.append(str(Path(__file__).parent))
@@ -261,9 +262,9 @@ def generation_is_what_training_would_hear(data: Path) -> None:
         made.sample.logits.bias.data[0] = -30  # a class that no wave has, where cells have centres
         seen: list[Tensor] = []
         with pytest.MonkeyPatch.context() as patch, torch.inference_mode():
-            patch.setattr(loops, "draw", lambda logits, *rest, seen=seen: seen.append(logits) or draw(logits, *rest))
-            uniforms = np.random.default_rng(0).random((1, 8 * 80))
-            wav = TorchLoop(made, 1, 1.0)(told_of(made, told[:, 1:], "slt"), uniforms)
+            patch.setattr(engine, "draw", lambda logits, *rest, seen=seen: seen.append(logits) or draw(logits, *rest))
+            uniforms = np.random.default_rng(0).random((1, 8 * 80, 1))
+            wav = engine.TorchLoop(Cell(made, 1), 1.0)(told_of(made, told[:, 1:], "slt"), uniforms)
         codes = (wav[:, :, None] - labels.decode(torch.arange(256), config)).abs().argmin(2)
         edges = labels.decode((codes + 1).clamp(max=255), config)
         inside = wav if codec == "round" else wav + (edges - wav) / 4

@@ -26,11 +26,12 @@ from samplernn_pase import SampleRNNPASE, SampleRNNPASEConfig, labels
 from samplernn_pase.generate import told_of
 from samplernn_pase.import_checkpoint import KINDS, derive_config
 from samplernn_pase.labels import LabelConfig
-from samplernn_pase.loops import FoldedLoop, NumbaLoop, TorchLoop
 from samplernn_pase.model import State
 from samplernn_pase.public_weights import layout, renamed
 
 sys.path.append(str(Path(__file__).parent))
+from drawn_networks import LOOPS
+
 from public_samplernn import COUNTS, MODES, PUBLISHED, Mode, Sizes, content, ours, shapes, uniforms, weights, words
 
 Arrays = dict[str, np.ndarray]
@@ -227,15 +228,15 @@ def test_the_same_uniforms_draw_the_originals_samples(mode: Mode, arrays: Arrays
     np.testing.assert_array_equal(found, theirs)
 
 
-@pytest.mark.parametrize("loop", [TorchLoop, FoldedLoop, NumbaLoop])
+@pytest.mark.parametrize("loop", LOOPS)
 @pytest.mark.parametrize("mode", MODES)
-def test_every_loop_draws_the_originals_samples(mode: Mode, loop: Any, arrays: Arrays) -> None:
-    if loop is NumbaLoop:
+def test_every_loop_draws_the_originals_samples(mode: Mode, loop: str, arrays: Arrays) -> None:
+    if loop == "numba":
         pytest.importorskip("numba")
     model = ours(weights(mode))
     with torch.inference_mode():
         frames = told_of(model, content(mode, 3, 9)[1:2, :6], VOICES[1:2])
-        wav = loop(model, 1, 1.0)(frames, uniforms(480, 3)[None])
+        wav = LOOPS[loop](model, 1, 1.0)(frames, uniforms(480, 3)[None, :, None])
     codes = (wav[0, :, None] - labels.decode(torch.arange(256), SEED)).abs().argmin(1)
     np.testing.assert_array_equal(codes.numpy(), arrays[f"{mode}.codes"])
 

@@ -24,13 +24,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from samplernn_pase import SampleRNNPASE, generate, labels, linguistic, loops, model, speaking, tiers
+from samplernn_pase import SampleRNNPASE, generate, labels, linguistic, model, speaking, tiers
 from samplernn_pase.condition import Mixer
 from samplernn_pase.content import ContentConfig
 from samplernn_pase.labels import LabelConfig
 from samplernn_pase.speaker import SpeakerConfig
 from samplernn_pase.speaker_vectors import Vectors
 from samplernn_pase.tiers import FrameTier, SampleTier
+from vocoder_core.recurrent import engine
 from vocoder_core.recurrent.draws import stream_keys, uniforms
 
 sys.path.append(str(Path(__file__).parent))
@@ -236,7 +237,7 @@ DECODE, OF_WAVE, BEGIN, TIER, MIXER = (
     SampleTier.__init__,
     Mixer.__init__,
 )
-VOICES, GENERATE, DRAW = model.voices, generate.generate, loops.draw
+VOICES, GENERATE, DRAW = model.voices, generate.generate, engine.draw
 DEFECTS: dict[str, tuple[Promise, list[Patch]]] = {
     "D1": (speech_has_two_signs, [(labels, "decode", without_sign)]),
     "D1 in generation alone": (what_was_said_is_foretold_as_it_was_drawn, [(labels, "of_wave", rectified)]),
@@ -255,7 +256,7 @@ DEFECTS: dict[str, tuple[Promise, list[Patch]]] = {
     "+15": (speakers_vectors_may_have_any_size, [(Mixer, "__init__", of_fifteen)]),
     "80": (speech_is_as_long_as_its_content, [(generate, "generate", with_its_primer)]),
     "1": (many_are_spoken_at_once_as_each_alone, [(generate, "generate", the_first_alone)]),
-    "T": (the_likeliest_sample_can_be_asked_for, [(loops, "draw", drawn_all_the_same)]),
+    "T": (the_likeliest_sample_can_be_asked_for, [(engine, "draw", drawn_all_the_same)]),
 }
 
 

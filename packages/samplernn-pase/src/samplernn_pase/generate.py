@@ -1,30 +1,31 @@
-"""From content to waves: what each frame is told, seeds, uniforms, backend, pieces. The loops themselves: loops.py.
+"""From content to waves: what each frame is told, seeds, backend, pieces. One sample: cell.py, kernel.py.
 
 A seed names one utterance: alone, in a batch, in one piece, or streamed frame by frame (vocoder_core.recurrent.draws).
+The loops are vocoder_core.recurrent's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
-from vocoder_core.recurrent.draws import check_temperature, stream_keys, uniforms
+from vocoder_core.recurrent import engine
+from vocoder_core.recurrent.draws import check_temperature, stream_keys
+from vocoder_core.recurrent.engine import CompiledLoop, Loop, TorchLoop
+from vocoder_core.recurrent.replay import Replayed
 from vocoder_core.recurrent.streams import TIERS, choose
 from vocoder_core.speakers import Who, vectors
 
-from .loops import FoldedLoop, NumbaLoop, TorchLoop
+from .cell import Cell, FoldedCell
+from .packed import Packed
 from .tellers import Frames
 
 if TYPE_CHECKING:
     from .model import SampleRNNPASE
     from .speaking import Sampling
-
-CHUNK = 12  # frames a row makes between two looks at the progress bar and at Ctrl-C
 
 
 @torch.inference_mode()
@@ -38,20 +39,12 @@ def generate(
     """
     rows, count = content.shape[:2]
     stream = Stream(model, rows, how)
-    hop = model.config.mel.hop_length
-    wav = torch.empty(rows, count * hop, device=content.device)
     if not rows or not count:
-        return wav
-    frames = told_of(model, content, speaker, pitch, normal)
-    with tqdm(total=count, unit=" frames", disable=None if how.progress else True) as bar:
-        for first in range(0, count, CHUNK):
-            part = frames.cut(first, first + CHUNK)
-            wav[:, first * hop : (first + CHUNK) * hop] = stream(part)
-            bar.update(part.count)
-    return wav
+        return torch.empty(rows, count * model.config.mel.hop_length, device=content.device)
+    return stream.all(told_of(model, content, speaker, pitch, normal), how.progress)
 
 
-class Stream:
+class Stream(engine.Stream):
     """Rows of speech that are made frame by frame, 5 ms each, and remember what they said.
 
     stream = Stream(model, 1, Sampling(seed=1))
@@ -63,27 +56,18 @@ class Stream:
     def __init__(self, model: SampleRNNPASE, rows: int, how: Sampling) -> None:
         """Raises ValueError for a wrong temperature, backend or number of seeds."""
         check_temperature(how.temperature)
-        self.model, self.rows, self.how = model, rows, how
-        self.keys = stream_keys(how.seed, rows)
-        device = next(model.parameters()).device
+        keys, device = stream_keys(how.seed, rows), next(model.parameters()).device
         kind = choose(how.backend, device, TIERS)
-        self.kind: Callable[[SampleRNNPASE, int, float], TorchLoop | NumbaLoop] = NumbaLoop
-        if kind == "torch":
-            self.kind = TorchLoop if how.backend == "torch" and device.type == "cpu" else FoldedLoop
-        elif kind == "int8" or kind == "int16":
-            self.kind = partial(NumbaLoop, tier=kind)
-        self.loop: TorchLoop | NumbaLoop | None = None
-        self.said = 0  # samples
-
-    @torch.inference_mode()
-    def __call__(self, frames: Frames) -> Tensor:
-        """Waves (B, K hop) of the next K frames."""
-        if self.loop is None:
-            self.loop = self.kind(self.model, self.rows, self.how.temperature)
-        last = self.said + frames.count * self.model.config.mel.hop_length
-        drawn = uniforms(self.keys, self.said, last)
-        self.said = last
-        return self.loop(frames, drawn)
+        loop: Loop
+        if kind == "torch" or not rows:
+            defined = how.backend == "torch" and device.type == "cpu"
+            loop = TorchLoop(Cell(model, rows) if defined else FoldedCell(model, rows), how.temperature)
+        elif kind == "graph":
+            loop = Replayed(FoldedCell(model, rows), how.temperature)
+        else:
+            tier = kind if kind == "int8" or kind == "int16" else None
+            loop = CompiledLoop(Packed(model, rows, tier), how.temperature, device)
+        super().__init__(loop, keys)
 
     def each(self, frames: Frames) -> Iterator[Tensor]:
         """Waves (B, hop), frame by frame."""

@@ -1,20 +1,21 @@
-"""The kernels for CPUs: one stream of samples on one core, compiled by numba when they are first used.
+"""One sample of the network for CPUs, folded (fold.py): compiled by numba when it is first used.
 
-The network as fold.py folds it; unfolded and in torch: loops.TorchLoop. Given the same uniforms both draw the same
-labels, up to rounding. What a sample reads for H = 1024, Q = 256, in thousands of weights (the sum of fold.py is 2744;
-after a ReLU only rows of positive features are read, about half of them):
+The same in torch: cell.py. Given the same uniforms all draw the same labels, up to rounding. The loop around it is
+vocoder_core.recurrent.loop; the products, in floats or in whole numbers, vocoder_core.recurrent.products.
 
-    tables     rows of 20 codes of the past (Q, H) each         every sample          20   rows of 21 MB
-    hidden     rows of positive features (H, H)                 every sample         524
-    logits     rows of positive features (H, Q)                 every sample         131
-    mid        gates (3H, H), 20 matrices (H, H)                every 20 samples    1211   most of it the matrices
-    top        gates (3H, H), 4 matrices (3H, H)                every 80 samples     202
-                                                                                    ----
-                                                                                    2088
+What one sample reads, for H = 1024, Q = 256 (row-major; what is read whole lies on large pages):
 
-Each weight is used once, so the speed is that at which one core reads them. Weights that 16-bit floats hold without
-loss, as shipped ones are where nothing was multiplied into them, take half the memory.
-In whole numbers all of these but the tables take one byte (vocoder_core.recurrent.products).
+                                                                                       float32     int8
+    codes[t-20 ... t-1] --> tables  20 (Q, H): a row of each         every sample        82 KB    82 KB
+    met[t]              --> hidden  (H, H): in floats the rows of    every sample       2.1 MB   1.0 MB
+    features[t]         --> logits  (H, Q): positive ones, half      every sample       0.5 MB   0.3 MB   softmax, draw
+    20 heard, h of mid  --> mid     gates (3H, H), 20 (H, H)         once in 20         4.8 MB   1.2 MB   97 MB / 20
+    80 heard, h of top  --> top     gates (3H, H), 4 (3H, H)         once in 80         0.8 MB   0.2 MB   64 MB / 80
+                                                                                sum:    8.4 MB   2.8 MB   a sample
+
+Each weight is used once a sample and stream, so the speed is that at which one core reads its caches; several streams
+on a core share all but the tables. Weights that 16-bit floats hold without loss, as shipped ones are where nothing was
+multiplied into them, take half of the first column. A stream says the same samples whatever streams are beside it.
 """
 
 from __future__ import annotations
@@ -24,28 +25,27 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vocoder_core.recurrent.excitation_kernel import Pitch, ago, code_of, held
-from vocoder_core.recurrent.primitives import draw, exactly, update
+from vocoder_core.recurrent.loop import loop_of
+from vocoder_core.recurrent.primitives import exactly, update
 from vocoder_core.recurrent.products import affine, affine_of_active
 
 _F = np.float32
 
 
 class Tier(NamedTuple):
-    """A frame tier (fold.Frame), and what it remembers."""
+    """A frame tier (fold.Frame); recurrent and spread are floats or matrices of whole numbers."""
 
     history: np.ndarray  # (3H, channels frame)
+    history_bias: np.ndarray  # (3H,): all that the top tier's gates have in common; of the mid tier 0
     conds: np.ndarray  # (3H, C)
-    recurrent: Any  # (3H, H): floats, or a matrix of whole numbers, as spread, hidden and logits
+    recurrent: Any  # (3H, H)
     recurrent_bias: np.ndarray
     spread: Any  # (r E, H)
     spread_bias: np.ndarray
-    hidden: np.ndarray  # (H,)
-    place: np.ndarray  # (3H,): what conds add to the gates in this frame
-    vectors: np.ndarray  # (r E,): for the tier below at its next r steps
 
 
 class Mouth(NamedTuple):
-    """The sample tier (fold.Sample); hidden and logits transposed where they are floats."""
+    """The sample tier (fold.Sample); hidden and logits are transposed floats or matrices of whole numbers."""
 
     tables: np.ndarray  # (taps Q, H)
     told: np.ndarray  # (k Q, H)
@@ -53,42 +53,94 @@ class Mouth(NamedTuple):
     conds: np.ndarray  # (H, C)
     hidden: Any  # (H, H)
     hidden_bias: np.ndarray
-    logits: Any  # (H, Q)
+    logits: Any  # (H, Q); of whole numbers (Q, H)
     logits_bias: np.ndarray
-    place: np.ndarray  # (H,): what conds add in this frame
+
+
+class Net(NamedTuple):
+    """The network's weights, and what its labels mean."""
+
+    top: Tier
+    mid: Tier
+    mouth: Mouth
+    classes: np.ndarray  # (Q,): what each code is of the wave; behind a prediction what it excites, in gains
+    pitch: Pitch
+    hop: int  # samples of a frame, and of what was heard before the first one
+    memory: int  # codes before the first one
+
+
+class Steps(NamedTuple):
+    """What B streams remember of a frame tier, `hidden`, its last words, and room for one step."""
+
+    hidden: np.ndarray  # (B, H)
+    vectors: np.ndarray  # (B, r E): for the tier below at its next r steps
+    place: np.ndarray  # (B, 3H): what conds add to the gates in this frame
+    past: np.ndarray  # (B, channels frame)
+    gates: np.ndarray  # (B, 3H)
+    product: np.ndarray  # (B, 3H)
+
+
+class Work(NamedTuple):
+    """What B streams remember, and room for one sample of each."""
+
+    top: Steps
+    mid: Steps
+    place: np.ndarray  # (B, H): what conds add in this frame
+    met: np.ndarray  # (B, H)
+    features: np.ndarray  # (B, H)
+    logits: np.ndarray  # (B, Q)
+    predicted: np.ndarray  # (B,): of the next sample
+    values: np.ndarray  # (I,)
+    active: np.ndarray  # (H,) int64
+
+
+class Told(NamedTuple):
+    """What K frames of B streams are told behind a prediction; without one, conds alone are told."""
+
+    conds: np.ndarray  # (B, K, C)
+    filters: np.ndarray  # (B, K, p + 1)
+    gain: np.ndarray  # (B, K)
+    lag: np.ndarray  # (B, K) int64
+    voicing: np.ndarray  # (B, K)
 
 
 @exactly
-def step(tier: Tier, entry: np.ndarray, heard: np.ndarray, now: int) -> None:
-    """A step of a frame tier by what is heard, (channels, ...), before `now`; entry (3H,) is the upper tier's."""
-    channels, size = len(heard), len(entry)
+def step(tier: Tier, own: Steps, upper: np.ndarray, heard: np.ndarray, now: int) -> None:
+    """A step by what is heard (B, channels, ...) before `now`; upper (B, 3H): of the tier above, (B, 0): of none."""
+    channels = heard.shape[1]
     frame = tier.history.shape[1] // channels
-    past, gates, product = np.empty(channels * frame, _F), np.empty(size, _F), np.empty(size, _F)
-    for c in range(channels):
-        past[c * frame : (c + 1) * frame] = heard[c, now - frame : now]
-    affine(tier.history, entry, past, gates)
-    affine(tier.recurrent, tier.recurrent_bias, tier.hidden, product)
-    update(gates, tier.place, product, tier.hidden)
-    affine(tier.spread, tier.spread_bias, tier.hidden, tier.vectors)
+    for b in range(len(heard)):
+        for c in range(channels):
+            own.past[b, c * frame : (c + 1) * frame] = heard[b, c, now - frame : now]
+    affine(tier.history, tier.history_bias, own.past, own.gates)
+    affine(tier.recurrent, tier.recurrent_bias, own.hidden, own.product)
+    for b in range(len(heard)):
+        gates = own.gates[b]
+        for j in range(upper.shape[1]):
+            gates[j] += upper[b, j]
+        update(gates, own.place[b], own.product[b], own.hidden[b])
+    affine(tier.spread, tier.spread_bias, own.hidden, own.vectors)
 
 
 @exactly
-def hear(
-    t: int, top: Tier, mid: Tier, mouth: Mouth, bias: np.ndarray, conds: np.ndarray, heard: np.ndarray, now: int
-) -> np.ndarray:
-    """The mid tier's vector (H,) for sample t of a frame, after the steps that are due; bias (3H,): the top tier's."""
-    size, width, taps = len(bias), len(mouth.place), len(mid.vectors) // len(mouth.place)
-    if t == 0:
-        nothing = np.zeros(size, _F)
-        affine(top.conds, nothing, conds, top.place)
-        affine(mid.conds, nothing, conds, mid.place)
-        affine(mouth.conds, nothing[:width], conds, mouth.place)
-        step(top, bias, heard, now)
-    if t % taps == 0:
-        k = t // taps
-        step(mid, top.vectors[k * size : (k + 1) * size], heard, now)
-    k = t % taps
-    return mid.vectors[k * width : (k + 1) * width]
+def hear(net: Net, work: Work, conds: np.ndarray, heard: np.ndarray, t: int) -> None:
+    """The steps that are due before sample t; `met` begins with what the mid tier and conds (B, K, C) say of it."""
+    size, width, now = work.top.gates.shape[1], work.met.shape[1], net.hop + t
+    taps, place = work.mid.vectors.shape[1] // width, t % net.hop
+    if place == 0:
+        own, nothing = np.ascontiguousarray(conds[:, t // net.hop]), np.zeros(size, _F)
+        affine(net.top.conds, nothing, own, work.top.place)
+        affine(net.mid.conds, nothing, own, work.mid.place)
+        affine(net.mouth.conds, nothing[:width], own, work.place)
+        step(net.top, work.top, work.top.vectors[:, :0], heard, now)
+    if place % taps == 0:
+        first = place // taps * size
+        step(net.mid, work.mid, work.top.vectors[:, first : first + size], heard, now)
+    first = place % taps * width
+    for b in range(len(heard)):
+        met, vectors, own = work.met[b], work.mid.vectors[b], work.place[b]
+        for j in range(width):
+            met[j] = vectors[first + j] + own[j]
 
 
 @exactly
@@ -107,71 +159,79 @@ def add_rows(table: np.ndarray, codes: np.ndarray, classes: int, out: np.ndarray
 
 
 @exactly
-def said(
-    mouth: Mouth, vector: np.ndarray, past: np.ndarray, told: np.ndarray, values: np.ndarray, sharpness: Any, u: float,
-    active: np.ndarray,
-) -> int:  # fmt: skip
-    """The label drawn after codes (taps,), by the mid tier's vector (H,) and what else is told of the sample."""
-    classes = len(mouth.logits_bias)
-    met, features = np.empty(len(vector), _F), np.empty(len(vector), _F)
-    logits = np.empty(classes, _F)
-    for j in range(len(met)):
-        met[j] = vector[j] + mouth.place[j]
-    add_rows(mouth.tables, past, classes, met)
-    add_rows(mouth.told, told, classes, met)
-    for k in range(len(values)):
-        value, row = values[k], mouth.values[k]
+def answer(mouth: Mouth, work: Work) -> None:
+    """work.logits, by all that met."""
+    affine_of_active(mouth.hidden, mouth.hidden_bias, work.met, work.active, work.features)
+    affine_of_active(mouth.logits, mouth.logits_bias, work.features, work.active, work.logits)
+
+
+# ---- mu-law of the wave
+
+
+@exactly
+def advance_waves(net: Net, work: Work, conds: np.ndarray, lines: Any, t: int, k: int) -> None:
+    """work.logits of sample t. conds (B, K, C); lines: codes (B, memory + n) int64, waves heard (B, 1, hop + n)."""
+    codes, heard = lines
+    hear(net, work, conds, heard, t)
+    classes, now = len(net.classes), net.memory + t
+    taps = len(net.mouth.tables) // classes
+    for b in range(len(codes)):
+        add_rows(net.mouth.tables, codes[b, now - taps : now], classes, work.met[b])
+    answer(net.mouth, work)
+
+
+@exactly
+def take_waves(net: Net, work: Work, conds: np.ndarray, lines: Any, t: int, k: int, b: int, label: int) -> None:
+    """Stream b says a code."""
+    lines[0][b, net.memory + t] = label
+    lines[1][b, 0, net.hop + t] = net.classes[label]
+
+
+# ---- behind a prediction
+
+
+@exactly
+def advance_excitations(net: Net, work: Work, told: Told, lines: Any, t: int, k: int) -> None:
+    """The same; lines: codes (B, memory + n) int64, excitations and waves heard (B, 2, hop + n), waves (B, hop + n)."""
+    codes, heard, wav = lines
+    hear(net, work, told.conds, heard, t)
+    for b in range(len(codes)):
+        foresee(net, work, told, codes[b], wav[b], t, b)
+    answer(net.mouth, work)
+
+
+@exactly
+def foresee(net: Net, work: Work, told: Told, codes: np.ndarray, wav: np.ndarray, t: int, b: int) -> None:
+    """What is told of sample t of stream b meets: codes of the past, the prediction, and what was one period ago."""
+    mouth, met, classes, half = net.mouth, work.met[b], len(net.classes), len(net.classes) // 2
+    at, now, f, foreseen = net.memory + t, net.hop + t, t // net.hop, 0.0
+    taps = len(mouth.tables) // classes
+    for k in range(1, told.filters.shape[2]):
+        foreseen -= told.filters[b, f, k] * np.float64(wav[now - k])
+    work.predicted[b] = foreseen
+    add_rows(mouth.tables, codes[at - taps : at], classes, met)
+    known = np.empty(len(mouth.told) // classes, np.int64)
+    known[0], known[1] = code_of(wav[now - 1], half), code_of(work.predicted[b], half)
+    if len(work.values):
+        foretold = ago(net.pitch, net.classes, codes, at - told.lag[b, f], told.voicing[b, f], work.values)
+        known[2] = code_of(foretold, half)
+    add_rows(mouth.told, known, classes, met)
+    for k in range(len(work.values)):
+        value, row = work.values[k], mouth.values[k]
         for j in range(len(met)):
             met[j] += value * row[j]
-    affine_of_active(mouth.hidden, mouth.hidden_bias, met, active, features)
-    affine_of_active(mouth.logits, mouth.logits_bias, features, active, logits)
-    return draw(logits, sharpness, u)
 
 
 @exactly
-def waves_of(
-    top: Tier, mid: Tier, mouth: Mouth, bias: np.ndarray, conds: np.ndarray, uniforms: np.ndarray, sharpness: Any,
-    samples: np.ndarray, codes: np.ndarray, heard: np.ndarray,
-) -> None:  # fmt: skip
-    """Codes (kept + n,) and waves heard (1, kept + n) of K frames, n samples; both begin with those before.
-
-    conds (K, C), uniforms (n,) float64, sharpness 1 / temperature; samples (Q,): what each code is of the wave.
-    """
-    kept, taps = len(codes) - len(uniforms), len(mouth.tables) // len(samples)
-    active, values = np.empty(len(mouth.place), np.int64), np.empty(0, _F)
-    hop = len(uniforms) // max(1, len(conds))
-    for t in range(len(uniforms)):
-        now = kept + t
-        vector = hear(t % hop, top, mid, mouth, bias, conds[t // hop], heard, now)
-        codes[now] = said(mouth, vector, codes[now - taps : now], codes[:0], values, sharpness, uniforms[t], active)
-        heard[0, now] = samples[codes[now]]
+def take_excitations(net: Net, work: Work, told: Told, lines: Any, t: int, k: int, b: int, label: int) -> None:
+    """Stream b excites by a label, as far as it is not held."""
+    codes, heard, wav = lines
+    at, now, half = net.memory + t, net.hop + t, len(net.classes) // 2
+    code = held(label, codes[b, at - net.pitch.held + 1 : at], net.classes, net.pitch)
+    said = work.predicted[b] + told.gain[b, t // net.hop] * net.classes[code]
+    codes[b, at], wav[b, now] = code, min(max(said, _F(-1)), _F(1))
+    heard[b, 0, now] = _F(code - half) / _F(half - 1)
+    heard[b, 1, now] = _F(code_of(wav[b, now], half) - half) / _F(half - 1)
 
 
-@exactly
-def excitations_of(
-    top: Tier, mid: Tier, mouth: Mouth, bias: np.ndarray, conds: np.ndarray, uniforms: np.ndarray, sharpness: Any,
-    filters: np.ndarray, gain: np.ndarray, lag: np.ndarray, voicing: np.ndarray, classes: np.ndarray, pitch: Pitch,
-    codes: np.ndarray, heard: np.ndarray, wav: np.ndarray,
-) -> None:  # fmt: skip
-    """Waves and codes behind a prediction. wav (kept + n,), heard (2, kept + n) and codes (M + n,) begin with the past.
-
-    filters (K, p + 1), gain, voicing (K,), lag (K,) int64; classes (Q,): what each code excites. The rest as above.
-    """
-    kept, memory, half = len(wav) - len(uniforms), len(codes) - len(uniforms), len(classes) // 2
-    active, values = np.empty(len(mouth.place), np.int64), np.empty(len(mouth.values), _F)
-    taps, told = len(mouth.tables) // len(classes), np.empty(len(mouth.told) // len(classes), np.int64)
-    hop, top_code = len(uniforms) // max(1, len(conds)), _F(half - 1)
-    for t in range(len(uniforms)):
-        now, at, f, foreseen = kept + t, memory + t, t // hop, 0.0
-        vector = hear(t % hop, top, mid, mouth, bias, conds[f], heard, now)
-        for k in range(1, filters.shape[1]):
-            foreseen -= filters[f, k] * np.float64(wav[now - k])
-        predicted = _F(foreseen)
-        told[0], told[1] = code_of(wav[now - 1], half), code_of(predicted, half)
-        if len(values):
-            told[2] = code_of(ago(pitch, classes, codes, at - lag[f], voicing[f], values), half)
-        code = said(mouth, vector, codes[at - taps : at], told, values, sharpness, uniforms[t], active)
-        codes[at] = held(code, codes[at - pitch.held + 1 : at], classes, pitch)
-        wav[now] = min(max(predicted + gain[f] * classes[codes[at]], _F(-1)), _F(1))
-        heard[0, now] = _F(codes[at] - half) / top_code
-        heard[1, now] = _F(code_of(wav[now], half) - half) / top_code
+speak_waves, speak_excitations = loop_of(advance_waves, take_waves), loop_of(advance_excitations, take_excitations)

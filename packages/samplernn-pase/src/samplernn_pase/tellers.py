@@ -70,6 +70,14 @@ class Waves:
         """The wave (B, samples)."""
         return self.samples[self.codes[:, self.kept :]]
 
+    def state(self) -> list[Tensor]:
+        """What is remembered: the last codes (B, kept)."""
+        return [self.codes[:, self.codes.shape[1] - self.kept :]]
+
+    def resume(self, state: list[Tensor]) -> None:
+        """Go on from there."""
+        (self.codes,) = state
+
 
 class Excitations(excitation_teller.Excitations):
     """Samples that are mu-law of what a prediction by the mel leaves. The rest as in Waves."""
