@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from rnnms import bench
-from rnnms.model import RNNMS, RNNMSConfig
+from rnnms.model import RNNMS, Backend, RNNMSConfig
 from rnnms.settings import Settings
 from vocoder_core import timing
 from vocoder_core.train import TrainConfig
@@ -74,18 +74,21 @@ def renamed(name: str) -> str:
 
 def compare_generation(ours: RNNMS, theirs: Any, seconds: float, rounds: int, cpu_time: bool) -> None:
     """Print the table, and the ratio of the medians and of the best runs."""
-    runs = {
-        "rnnms, numba": bench.generation(ours, "numba", 1, seconds),
-        "rnnms, int16": bench.generation(ours, "int16", 1, seconds),
-        "rnnms, int8": bench.generation(ours, "int8", 1, seconds),
-        "rnnms, int8, 4 utterances": bench.generation(ours, "int8", 4, seconds),
-        "rnnms, int8, 8 utterances": bench.generation(ours, "int8", 8, seconds),
-        "rnnms, torch": bench.generation(ours, "torch", 1, seconds),
+    kinds: dict[str, tuple[Backend, int]] = {
+        "rnnms, numba": ("numba", 1),
+        "rnnms, numba, 8 utterances": ("numba", 8),
+        "rnnms, int16": ("int16", 1),
+        "rnnms, int8": ("int8", 1),
+        "rnnms, int8, 4 utterances": ("int8", 4),
+        "rnnms, int8, 8 utterances": ("int8", 8),
+        "rnnms, int8, 32 utterances": ("int8", 32),
+        "rnnms, torch": ("torch", 1),
     }
+    runs = {name: bench.generation(ours, backend, batch, seconds) for name, (backend, batch) in kinds.items()}
     if theirs is not None:
         runs["univoc 0.2.1, generate()"] = univoc_generation(theirs, seconds)
     rates = timing.in_turn(runs, rounds, cpu_time)
-    print(timing.samples_table(rates, ours.sample_rate))
+    print(bench.speed_table(ours, kinds, rates))
     print_ratio(rates)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from vocoder_core import cli, timing
@@ -47,7 +47,8 @@ def _bench(arguments: argparse.Namespace) -> None:
     backends = arguments.backends or (["numba", "torch"] if device.type == "cpu" else ["graph", "torch"])
     runs = {f"{name}, batch {arguments.batch}": generation(model, name, arguments.batch, arguments.seconds)
             for name in backends}  # fmt: skip
-    print(timing.samples_table(timing.in_turn(runs, arguments.rounds, arguments.cpu_time), model.sample_rate))
+    kinds = dict(zip(runs, ((backend, arguments.batch) for backend in backends)))
+    print(speed_table(model, kinds, timing.in_turn(runs, arguments.rounds, arguments.cpu_time)))
     if arguments.train:
         steps = {"fp32": training(model, settings, amp=False)}
         if device.type == "cuda":
@@ -55,6 +56,21 @@ def _bench(arguments: argparse.Namespace) -> None:
         size = settings.train.batch_size, settings.crop.frames * model.config.mel.hop_length
         print(f"\nTraining step (forward, backward, AdamW), {size[0]} x {size[1]} samples\n")
         print(timing.steps_table(timing.in_turn(steps, arguments.rounds, arguments.cpu_time), size[0] * size[1]))
+
+
+def speed_table(model: RNNMS, kinds: Mapping[str, tuple[Backend, int]], rates: Mapping[str, Sequence[float]]) -> str:
+    """Markdown; kinds: backend and utterances of the rows that have them, for what samples of a kernel cost."""
+    from vocoder_core.recurrent import arithmetic
+
+    from .packed import Packed
+
+    costs = {}
+    for name, (backend, batch) in kinds.items():
+        if backend in ("numba", "int8", "int16"):
+            packed = Packed(model.decoder, batch, backend if backend == "int8" or backend == "int16" else None)
+            costs[name] = packed.cost(), batch
+    beside = arithmetic.columns(rates, costs) if costs else None
+    return timing.samples_table(rates, model.sample_rate, arithmetic.HEAD if costs else (), beside)
 
 
 def generation(model: RNNMS, backend: Backend, batch: int, seconds: float) -> timing.Run:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from vocoder_core.recurrent.arithmetic import Cost, cost
 from vocoder_core.recurrent.integers import Tier, matrices
 from vocoder_core.recurrent.streams import pack
 
@@ -57,3 +58,9 @@ class Packed:
     def said(self, lines: tuple[np.ndarray, ...]) -> np.ndarray:
         """Codes (B, n)."""
         return lines[0]
+
+    def cost(self) -> Cost:
+        """Of a sample. Of `second` in floats only rows are read whose feature is not 0: about half."""
+        net = self.net
+        often = 0.5 if isinstance(net.second, np.ndarray) else 1
+        return cost([(net.recurrent, 1), (net.first, 1), (net.second, often)], [net.table[0]])

@@ -83,12 +83,22 @@ def training_table(rates: Mapping[Any, Sequence[float]], seconds: float, head: s
     return "\n".join(lines)
 
 
-def samples_table(rates: Mapping[str, Sequence[float]], sample_rate: int) -> str:
-    """Markdown; rates: backend -> samples made per second. RTF = seconds of computing per second of audio."""
-    lines = ["| backend | samples/s, median (range) | x real time | RTF |", "|---|---:|---:|---:|"]
+def samples_table(
+    rates: Mapping[str, Sequence[float]],
+    sample_rate: int,
+    head: Sequence[str] = (),
+    beside: Mapping[str, Sequence[str]] | None = None,
+) -> str:
+    """Markdown; rates: backend -> samples made per second. RTF = seconds of computing per second of audio.
+
+    head, beside: more columns, and what they say of each backend (recurrent/arithmetic.py).
+    """
+    known = ["backend", "samples/s, median (range)", "x real time", "RTF", *head]
+    lines = [f"| {' | '.join(known)} |", "|---" + "|---:" * (len(known) - 1) + "|"]
     for name, values in rates.items():
         speed = statistics.median(values) / sample_rate
-        lines.append(f"| {name} | {spread(values)} | {speed:.3g} | {1 / speed:.3g} |")
+        more = beside[name] if beside else ()
+        lines.append("| " + " | ".join([name, spread(values), f"{speed:.3g}", f"{1 / speed:.3g}", *more]) + " |")
     return "\n".join(lines)
 
 

@@ -3,6 +3,7 @@
 engine      how a vocoder describes its step, and the loops and streams that run it; the compiled loop: loop
 draws       seeds to uniforms, a label from a distribution and a uniform
 products    of kernels, in floats (primitives) or in whole numbers (integers, integers_kernel, vnni, amx)
+arithmetic  what a sample costs in bytes and products, and how fast a core reads weights: for benches
 primitives  exp, products, a GRU step and a draw for kernels that numba compiles; imports numba
 excitation_teller  what is told of a sample behind a linear prediction, sample by sample; compiled: excitation_kernel
 streams     which backend runs, rows on threads, its weights on large pages

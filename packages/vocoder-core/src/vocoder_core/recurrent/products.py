@@ -60,3 +60,10 @@ def _positive(matrix: Any, bias: np.ndarray, x: np.ndarray, out: np.ndarray) -> 
         for j in range(x.shape[1]):
             x[b, j] = max(x[b, j], np.float32(0))
     integers_kernel.products(matrix, bias, x, out)
+
+
+@exactly
+def repeated(weight: Any, bias: np.ndarray, x: np.ndarray, out: np.ndarray, times: int) -> None:
+    """`affine` so many times, to be timed."""
+    for _ in range(times):
+        affine(weight, bias, x, out)
