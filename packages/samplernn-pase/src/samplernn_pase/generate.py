@@ -15,6 +15,7 @@ from torch import Tensor
 from vocoder_core.recurrent import engine
 from vocoder_core.recurrent.draws import check_temperature, stream_keys
 from vocoder_core.recurrent.engine import CompiledLoop, Loop, TorchLoop
+from vocoder_core.recurrent.narrow import check_precision
 from vocoder_core.recurrent.replay import Replayed
 from vocoder_core.recurrent.streams import TIERS, choose
 from vocoder_core.speakers import Who, vectors
@@ -54,16 +55,17 @@ class Stream(engine.Stream):
     """
 
     def __init__(self, model: SampleRNNPASE, rows: int, how: Sampling) -> None:
-        """Raises ValueError for a wrong temperature, backend or number of seeds."""
+        """Raises ValueError for a wrong temperature, backend, precision or number of seeds."""
         check_temperature(how.temperature)
         keys, device = stream_keys(how.seed, rows), next(model.parameters()).device
         kind = choose(how.backend, device, TIERS)
+        check_precision(how.precision, kind)
         loop: Loop
         if kind == "torch" or not rows:
             defined = how.backend == "torch" and device.type == "cpu"
             loop = TorchLoop(Cell(model, rows) if defined else FoldedCell(model, rows), how.temperature)
         elif kind == "graph":
-            loop = Replayed(FoldedCell(model, rows), how.temperature)
+            loop = Replayed(FoldedCell(model, rows), how.temperature, how.precision)
         else:
             tier = kind if kind == "int8" or kind == "int16" else None
             loop = CompiledLoop(Packed(model, rows, tier), how.temperature, device)

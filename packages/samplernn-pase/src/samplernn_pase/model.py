@@ -231,7 +231,8 @@ class SampleRNNPASE(Vocoder):
         None: read off the mel. normal (B, 2, C): statistics of the content, None: the speaker's. temperature: 1 samples
         the model's distribution, towards 0 it takes the likeliest sample. settle: steps of Griffin-Lim (default: the
         config's). seed: the same seed gives the same samples, alone or in a batch; a sequence gives each row its own.
-        backend: "torch" is the reference loop, "numba" the compiled one for CPUs, "auto" the faster one.
+        backend: "torch" is the reference loop, "numba" the compiled one for CPUs, "graph" one for CUDA, "auto" the
+        fastest.
         """
         temperature = self.config.temperature if temperature is None else temperature
         how = speaking.Sampling(temperature, self.config.settle if settle is None else settle, seed, backend, progress)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from vocoder_core.griffinlim import griffin_lim, settled
 from vocoder_core.pitch import track
+from vocoder_core.recurrent.narrow import Precision
 from vocoder_core.recurrent.streams import Backend
 from vocoder_core.speakers import Who
 
@@ -29,8 +30,9 @@ class Sampling:
     temperature: float = 1.0  # 0: the likeliest class every time
     settle: int = 0  # steps of Griffin-Lim that bring the wave to the mel it was made by
     seed: int | Sequence[int] | None = None  # one for all rows, one for each, or None: any
-    backend: Backend = "auto"  # "torch", "numba" (CPU), or numba on a CPU that has it
+    backend: Backend = "auto"  # "torch", "numba" (CPU), "graph" (CUDA); auto: numba on a CPU that has it, graph on CUDA
     progress: bool = False
+    precision: Precision = "fp32"  # of weights on CUDA: "bf16", "fp16"
 
     def __post_init__(self) -> None:
         if self.settle < 0:

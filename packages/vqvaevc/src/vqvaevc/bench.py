@@ -29,8 +29,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="vqvaevc-bench", description="Speed of generation (and of training).")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads; a single stream uses one (default 1)")
     parser.add_argument(
-        "--backends", nargs="+", choices=["torch", "numba", "int8", "int16"], help="default: numba, torch"
-    )
+        "--backends", nargs="+", choices=["torch", "graph", "numba", "int8", "int16"],
+        help="default: numba, torch; on CUDA graph, torch",
+    )  # fmt: skip
     timing.add_arguments(parser, 2.0, "computing")
     return cli.run(parser, _bench, argv)
 
@@ -50,7 +51,7 @@ def _bench(arguments: argparse.Namespace) -> None:
     model = model.to(device).eval()
     name = given or arguments.config
     print(f"{name}: {timing.parameters(model):,} parameters, {timing.machine(device)}\n")
-    backends = arguments.backends or (["numba", "torch"] if device.type == "cpu" else ["torch"])
+    backends = arguments.backends or (["numba", "torch"] if device.type == "cpu" else ["graph", "torch"])
     runs = {f"{name}, batch {arguments.batch}": generation(model, name, arguments.batch, arguments.seconds)
             for name in backends}  # fmt: skip
     print(timing.samples_table(timing.in_turn(runs, arguments.rounds, arguments.cpu_time), model.sample_rate))
