@@ -90,3 +90,18 @@ def test_nothing_within_full_scale_is_louder_than_the_loudest_level(config: MelC
     assert silence_level(config) < highest < loudest_level(config)
     unit = {"ln": 1.0, "log10": 0.4343, "db": 8.686}[config.log] / config.scale
     assert loudest_level(config) - highest < 1.6 * unit, "a bound 14 dB too high would let too much through"
+
+
+@pytest.mark.parametrize("by", ["npy", "npz", "columns", "compressed", "float64"])
+def test_any_part_is_read_as_it_lies_in_the_file(tmp_path: Path, mel: torch.Tensor, by: str) -> None:
+    path, values = tmp_path / ("mel.npz" if by in ("npz", "compressed") else "mel.npy"), mel.numpy()
+    if by == "npz":
+        mel_file.write(path, mel, CONFIG)
+    elif by == "compressed":
+        np.savez_compressed(path, mel=values)
+    else:
+        np.save(path, {"npy": values, "columns": np.asfortranarray(values), "float64": values.astype(float)[None]}[by])
+    source = mel_file.MelFile(path, CONFIG)
+    assert source.frames == mel.shape[1]
+    for first, last in ((0, source.frames), (3, 7), (source.frames - 1, source.frames), (5, 5)):
+        assert torch.equal(source.cut(first, last), mel[:, first:last])

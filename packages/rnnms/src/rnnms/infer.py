@@ -3,37 +3,67 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vocoder_core import cli, inference
+from vocoder_core.streaming import flow
 
 if TYPE_CHECKING:
     import numpy as np
+    from torch import Tensor
+
+    from vocoder_core.streaming.pieces import Source
 
     from .model import RNNMS, Backend
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; its exit status."""
-    parser = inference.parser("rnnms-infer", "Speech from a recording's mel, or from a mel.")
+    parser = inference.parser("rnnms-infer", "Speech from a recording's mel, or from a mel.", stream=True)
     parser.add_argument("--temperature", type=float, default=1.0, help="below 1: calmer, towards 0: buzzy (default 1)")
     parser.add_argument("--backend", choices=["auto", "torch", "graph", "numba", "int8", "int16"], default="auto")
     parser.add_argument(
         "--folds", type=int, default=1, metavar="N", help="cut it where it is quiet, say N parts at once (default 1)"
     )
+    parser.add_argument(
+        "--look-ahead", type=int, metavar="FRAMES",
+        help="that each frame hears beyond itself (default: all there are; with --stream 16)",
+    )  # fmt: skip
     return cli.run(parser, _infer, argv)
 
 
 def _infer(arguments: argparse.Namespace) -> None:
     from .model import RNNMS
 
+    flow.check(arguments)
+    if arguments.folds != 1 and (arguments.stream or arguments.look_ahead is not None):
+        raise ValueError(f"--folds {arguments.folds} needs the whole utterance; leave out --stream and --look-ahead")
     model = RNNMS.from_pretrained(arguments.checkpoint, device=cli.device(arguments.device))
     options = {"seed": arguments.seed, "temperature": arguments.temperature, "backend": arguments.backend}
-    options["folds"] = arguments.folds
-    synthesize = partial(model.synthesize, progress=True, **options)
-    inference.infer(arguments, model.config.mel, level(model), synthesize)
+    synthesize = partial(model.synthesize, progress=True, folds=arguments.folds, **options)
+    pieces = _pieces(model, arguments, options) if arguments.folds == 1 else None
+    inference.infer(arguments, model.config.mel, level(model), synthesize, pieces)
+
+
+def _pieces(model: RNNMS, arguments: argparse.Namespace, options: dict[str, Any]) -> flow.Flow:
+    """The model piece by piece, as far ahead as it is asked to hear."""
+    from vocoder_core.streaming.frames import MelOfWave, mel_frames
+
+    from .ahead import LOOK_AHEAD
+
+    config, look_ahead = model.config.mel, arguments.look_ahead
+    if look_ahead is None and arguments.stream:
+        look_ahead = LOOK_AHEAD
+
+    def of_mel(mel: Source | Iterator[Tensor]) -> Iterator[Tensor]:
+        return model.synthesize_stream(mel, look_ahead=look_ahead, **options)
+
+    def of_wave(wav: Tensor | Iterator[Tensor]) -> Iterator[Tensor]:
+        return of_mel(mel_frames(wav, config) if isinstance(wav, Iterator) else MelOfWave(wav, config))
+
+    return flow.Flow(of_mel, of_wave)
 
 
 def copy(

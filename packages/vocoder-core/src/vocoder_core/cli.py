@@ -38,8 +38,8 @@ def run(
     logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stderr)
     try:
         return do(arguments) or 0
-    except KeyboardInterrupt:
-        print(f"\n{parser.prog}: interrupted", file=sys.stderr)
+    except KeyboardInterrupt as stopped:
+        print(f"\n{parser.prog}: " + ": ".join(["interrupted", *map(str, stopped.args)]), file=sys.stderr)
         return 130
     except BrokenPipeError:
         sys.stdout = open(os.devnull, "w")  # whoever read us has gone; the final flush has nobody to tell

@@ -8,18 +8,20 @@ level: it is mixed down, resampled, brought to the level the model knows, and al
         inference.infer(arguments, model.config.mel, level, synthesize)
 
 What makes one recording of another, as conversion does, hands `rework` a function of waves in place of one of mels;
-what keeps codes in between takes its two halves, `prepare` and `restore`.
+what keeps codes in between takes its two halves, `prepare` and `restore`. What speaks piece by piece hands `infer` a
+Flow: it is then never held, and may come from stdin, by --stream (streaming/pipes.py).
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import cli
+from .streaming.flow import Flow, add_stream_arguments, fixed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,12 +34,14 @@ if TYPE_CHECKING:
     Work = Callable[[Tensor], Tensor]  # wav (F * hop_length,) at the model's rate and level -> wav of the same length
 
 
-def parser(program: str, description: str, mels: bool = True) -> argparse.ArgumentParser:
-    """The arguments of X-infer, mels: which takes mels too; a vocoder adds its own."""
+def parser(program: str, description: str, mels: bool = True, stream: bool = False) -> argparse.ArgumentParser:
+    """The arguments of X-infer, mels: which takes mels too, stream: and --stream; a vocoder adds its own."""
     parser = argparse.ArgumentParser(prog=program, description=description)
-    more = " or mel.npy, mel.npz: (M, F)" if mels else ""
-    parser.add_argument("input", type=Path, help=f"in.wav (flac, ogg, mp3 ... any rate){more}")
-    parser.add_argument("output", type=Path, help="out.wav (or .flac, .ogg)")
+    more, files = " or mel.npy, mel.npz: (M, F)" if mels else "", "?" if stream else None
+    parser.add_argument("input", type=Path, help=f"in.wav (flac, ogg, mp3 ... any rate){more}", nargs=files)
+    parser.add_argument("output", type=Path, help="out.wav (or .flac, .ogg)", nargs=files)
+    if stream:
+        add_stream_arguments(parser)
     parser.add_argument("--checkpoint", type=Path, help="a run or checkpoint folder (default: the built-in weights)")
     parser.add_argument("--seed", type=int, default=0, help="same seed, same samples (default 0)")
     parser.add_argument("--rate", choices=["input", "model"], default="input", help="sample rate of the output")
@@ -74,30 +78,72 @@ def level_of(config: Any) -> Level:
     return lambda wav, sample_rate: audio.set_peak(wav, config.level_db)
 
 
-def infer(arguments: argparse.Namespace, config: MelConfig, level: Level, synthesize: Synthesize) -> None:
-    """Read what the arguments of `parser` name, a recording or a mel, synthesise, write, and say so."""
+def infer(
+    arguments: argparse.Namespace, config: MelConfig, level: Level, synthesize: Synthesize, flow: Flow | None = None
+) -> None:
+    """Read what the arguments of `parser` name, a recording or a mel, synthesise, write, and say so.
+
+    flow: piece by piece, in place of `synthesize`.
+    """
     from . import audio, mel_file
 
-    if arguments.input.suffix not in mel_file.SUFFIXES:
-        rework_file(arguments, config, level, lambda own: synthesize(analyse(own, config)))
-        return
-    require_folder(arguments.output)
-    wav, rate = synthesize(mel_file.read(arguments.input, config)).cpu().numpy(), config.sample_rate
-    audio.save(arguments.output, wav, rate)
-    print(f"{arguments.output}: {len(wav) / rate:.2f} s at {rate} Hz")
+    if flow is not None and arguments.stream:
+        from .streaming import pipes
+
+        pipes.through(flow.of_wave, config, arguments.input_rate, arguments.rate == "model", arguments.gain or 0.0)
+    elif arguments.input.suffix not in mel_file.SUFFIXES:
+        rework_file(arguments, config, level, lambda own: synthesize(analyse(own, config)), flow)
+    else:
+        require_folder(arguments.output)
+        if getattr(arguments, "gain", None) is not None:
+            raise ValueError(f"--gain {arguments.gain} with a mel, which has its level; expected a recording")
+        mel = mel_file.MelFile(arguments.input, config)
+        if flow is None:
+            wav = synthesize(mel.cut(0, mel.frames)).cpu().numpy()
+            audio.save(arguments.output, wav, config.sample_rate)
+            _say(arguments.output, len(wav), config.sample_rate)
+        else:
+            made = (wav.cpu().numpy() for wav in flow.of_mel(mel))
+            _write(arguments.output, made, config.sample_rate, mel.frames * config.hop_length)
 
 
-def rework_file(arguments: argparse.Namespace, config: MelConfig, level: Level, work: Work) -> None:
-    """Read the recording that the arguments of `parser` name, rework and write it, and say so."""
+def rework_file(
+    arguments: argparse.Namespace, config: MelConfig, level: Level, work: Work, flow: Flow | None = None
+) -> None:
+    """Read the recording that the arguments of `parser` name, rework and write it, and say so.
+
+    flow: piece by piece, in place of `work`.
+    """
     from . import audio
 
     require_folder(arguments.output)
     source, rate = audio.load(arguments.input)
     if arguments.rate == "model":
         source, rate = audio.resample(source, rate, config.sample_rate), config.sample_rate
-    wav = rework(source, rate, config, level, work)
-    audio.save(arguments.output, wav, rate)
-    print(f"{arguments.output}: {len(wav) / rate:.2f} s at {rate} Hz")
+    if getattr(arguments, "gain", None) is not None:
+        level = fixed(arguments.gain)
+    if flow is None:
+        wav = rework(source, rate, config, level, work)
+        audio.save(arguments.output, wav, rate)
+        _say(arguments.output, len(wav), rate)
+        return
+    from .streaming.restore import restored
+
+    own, gain = prepare(source, rate, config, level)
+    samples = len(source)
+    del source
+    made = restored(flow.of_wave(own), gain, config.sample_rate, rate, lambda: samples)
+    _write(arguments.output, made, rate, samples)
+
+
+def _write(path: Path, pieces: Iterable[np.ndarray], rate: int, samples: int) -> None:
+    from .streaming.writer import write
+
+    _say(path, write(path, pieces, rate, samples), rate)
+
+
+def _say(path: Path, samples: int, rate: int) -> None:
+    print(f"{path}: {samples / rate:.2f} s at {rate} Hz")
 
 
 def require_folder(output: Path) -> None:

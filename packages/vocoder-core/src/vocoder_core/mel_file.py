@@ -6,6 +6,7 @@ mel.npy   (M, F) alone: only its shape and its range can be compared
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,10 @@ from torch import Tensor
 
 from .config import to_dict
 from .mel import MelConfig, loudest_level, silence_level
+from .streaming.pieces import portions
 
 SUFFIXES = (".npy", ".npz")
+LOOKED_AT = 2048  # frames at a time
 
 
 def write(path: str | Path, mel: Tensor, config: MelConfig) -> None:
@@ -31,19 +34,48 @@ def read(path: str | Path, config: MelConfig) -> Tensor:
 
     Raises ValueError when it is not one, or not one of this front end, naming the field that differs; OSError.
     """
-    path = Path(path)
-    values, fields = _arrays(path)
-    wanted = _fields(config)
-    for name, value in fields.items():
-        if name not in wanted:
-            raise ValueError(f"{path}: holds {name}, which is no field of a front end; expected some of {[*wanted]}")
-        if value != wanted[name]:
-            raise ValueError(f"{path}: its mel has {name} = {value}, this model reads {name} = {wanted[name]}")
-    if values.ndim == 3 and values.shape[0] == 1:
-        values = values[0]
-    _check_shape(path, values, config)
-    _check_range(path, values, config)
-    return torch.from_numpy(values.astype(np.float32))
+    mel = MelFile(path, config)
+    return mel.cut(0, mel.frames)
+
+
+class MelFile:
+    """The same, read where it is asked for (streaming.pieces.Source): an hour of it takes no more memory than a minute.
+
+    Compressed .npz are held, they cannot be read anywhere.
+    """
+
+    def __init__(self, path: str | Path, config: MelConfig) -> None:
+        """Raises as `read` does."""
+        self.path = Path(path)
+        values, fields = _arrays(self.path)
+        wanted = _fields(config)
+        for name, value in fields.items():
+            if name not in wanted:
+                raise ValueError(
+                    f"{path}: holds {name}, which is no field of a front end; expected some of {[*wanted]}"
+                )
+            if value != wanted[name]:
+                raise ValueError(f"{path}: its mel has {name} = {value}, this model reads {name} = {wanted[name]}")
+        values = _two_axes(values)
+        _check_shape(self.path, values, config)
+        self.frames, self._values = values.shape[1], values
+        lows, highs = zip(*((part.min(), part.max()) for part in portions(self, LOOKED_AT)))
+        _check_range(self.path, float(torch.stack(lows).min()), float(torch.stack(highs).max()), config)
+
+    def cut(self, first: int, last: int) -> Tensor:
+        """Frames first ... last - 1, (M, last - first)."""
+        values = self._values
+        if not isinstance(values, np.memmap):
+            return torch.from_numpy(np.array(values[:, first:last], np.float32))
+        made, by_rows = np.empty((len(values), last - first), np.float32), values.flags.c_contiguous
+        with open(self.path, "rb") as file:  # read, not mapped: pages that a process maps count as its memory
+            for i in range(len(made)) if by_rows else range(last - first):
+                at = i * self.frames + first if by_rows else (first + i) * len(made)
+                file.seek(values.offset + at * values.dtype.itemsize)
+                (made if by_rows else made.T)[i] = np.fromfile(
+                    file, values.dtype, last - first if by_rows else len(made)
+                )
+        return torch.from_numpy(made)
 
 
 def _fields(config: MelConfig) -> dict[str, Any]:
@@ -52,19 +84,44 @@ def _fields(config: MelConfig) -> dict[str, Any]:
 
 
 def _arrays(path: Path) -> tuple[np.ndarray, dict[str, Any]]:
-    """The mel, and what else the file says about it."""
+    """The mel, mapped from the file where that can be, and what else the file says about it."""
     try:
-        content = np.load(path, allow_pickle=False)
+        content = np.load(path, mmap_mode="r", allow_pickle=False)
         if isinstance(content, np.ndarray):
             return content, {}
         with content:
-            arrays = {name: content[name] for name in content.files}
-    except (ValueError, EOFError):
+            arrays = {name: content[name] for name in content.files if name != "mel"}
+            if "mel" not in content.files:
+                raise KeyError(f"{path}: holds {[*arrays]}; expected `mel`, and the fields of its front end beside it")
+            mel = _mapped(path)
+            mel = content["mel"] if mel is None else mel
+    except KeyError as error:
+        raise ValueError(error.args[0]) from None
+    except (ValueError, EOFError, zipfile.BadZipFile):
         raise ValueError(f"{path}: not a readable {path.suffix} array of numbers") from None
-    if "mel" not in arrays:
-        raise ValueError(f"{path}: holds {[*arrays]}; expected `mel`, and the fields of its front end beside it")
-    mel = arrays.pop("mel")
     return mel, {name: value.item() if value.ndim == 0 else value.tolist() for name, value in arrays.items()}
+
+
+def _mapped(path: Path) -> np.ndarray | None:
+    """`mel` in an .npz, mapped; None where it is compressed."""
+    with zipfile.ZipFile(path) as archive:
+        entry = archive.getinfo("mel.npy")
+    if entry.compress_type != zipfile.ZIP_STORED:
+        return None
+    with open(path, "rb") as file:
+        file.seek(entry.header_offset)
+        head = file.read(30)  # of a local file: its name's length at 26, that of what follows at 28
+        file.seek(int.from_bytes(head[26:28], "little") + int.from_bytes(head[28:30], "little"), 1)
+        version = np.lib.format.read_magic(file)
+        header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, by_columns, dtype = header(file)
+        if dtype.hasobject or not np.prod(shape):
+            return None
+        return np.memmap(path, dtype, "r", file.tell(), shape, "F" if by_columns else "C")
+
+
+def _two_axes(values: np.ndarray) -> np.ndarray:
+    return values[0] if values.ndim == 3 and values.shape[0] == 1 else values
 
 
 def _check_shape(path: Path, values: np.ndarray, config: MelConfig) -> None:
@@ -77,8 +134,7 @@ def _check_shape(path: Path, values: np.ndarray, config: MelConfig) -> None:
         raise ValueError(f"{path}: the mel has no frames; expected at least one")
 
 
-def _check_range(path: Path, values: np.ndarray, config: MelConfig) -> None:
-    low, high = float(values.min()), float(values.max())
+def _check_range(path: Path, low: float, high: float, config: MelConfig) -> None:
     floor, ceiling = silence_level(config), loudest_level(config)
     if not (floor - 0.01 <= low and high <= ceiling):  # NaN fails this too
         normalised = f"({config.log} of {config.n_mels} bands - {config.offset:g}) / {config.scale:g}"

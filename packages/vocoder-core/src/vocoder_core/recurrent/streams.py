@@ -58,6 +58,8 @@ def shares(count: int) -> list[slice]:
 
 def side_by_side(row: Callable[[int], None], count: int) -> None:
     """row(0) to row(count - 1) on as many threads as torch may use, for work that holds no lock."""
+    if count == 1:
+        return row(0)  # a thread for each frame of a stream would take longer than the frame
     pool = ThreadPoolExecutor(max(1, min(count, torch.get_num_threads())))
     try:
         for future in [pool.submit(row, b) for b in range(count)]:
