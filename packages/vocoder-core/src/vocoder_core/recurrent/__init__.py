@@ -1,6 +1,8 @@
 """What autoregressive vocoders share: how samples are drawn, compiled arithmetic for one core, a GRU to train on a CPU.
 
 engine      how a vocoder describes its step, and the loops and streams that run it; the compiled loop: loop
+replay      the loop in torch as a CUDA graph of a block, or without one; narrow: its weights in 16 bits; what no graph
+            can hold: watched; one played on a CPU: tape
 draws       seeds to uniforms, a label from a distribution and a uniform
 products    of kernels, in floats (primitives) or in whole numbers (integers, integers_kernel, vnni, amx)
 arithmetic  what a sample costs in bytes and products, and how fast a core reads weights: for benches
