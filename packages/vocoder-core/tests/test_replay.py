@@ -174,8 +174,10 @@ def test_the_eager_loop_refuses_such_a_block_and_a_graph_gives_way_to_it(
 ) -> None:
     with pytest.raises(RuntimeError, match="waits for the device"):
         spoken(Replayed(Asking(3), 1.0, eager=True), told)
+    with pytest.raises(RuntimeError, match="waits for the device"):
+        spoken(Taped(Asking(3), 1.0), told)
     with caplog.at_level(logging.WARNING):
-        made = spoken(Taped(Asking(3), 1.0), told, [1, 5, 30])
+        made = spoken(Replayed(Asking(3), 1.0), told, [1, 5, 30])
     assert torch.equal(made, spoken(TorchLoop(Cell(3), 1.0), told))
     (record,) = caplog.records
     assert "waits for the device, in a block that is to be a CUDA graph): generating by the torch" in record.message

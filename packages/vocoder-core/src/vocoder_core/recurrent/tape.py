@@ -18,7 +18,10 @@ from .replay import Replayed
 
 
 class Taped(Replayed):
-    """A loop that says by a tape, from the third block on, what Replayed says by a graph. For tests: it is slow."""
+    """A loop that says by a tape, from the third block on, what Replayed says by a graph. For tests: it is slow.
+
+    Where Replayed would give way to the plain loop, it raises.
+    """
 
     def _beside(self) -> None:
         self._run()
@@ -31,6 +34,9 @@ class Taped(Replayed):
             self._run()
         for x, value in zip(kept, before):  # a capture runs nothing
             x.copy_(value)
+
+    def _give_up(self, error: RuntimeError) -> None:
+        raise error
 
 
 class Tape(TorchDispatchMode):
