@@ -3,7 +3,7 @@
     vqvaevc-preprocess shared-audio DATA --config small
     python tools/measure_codec_tiers.py DATA [--clips 12] [--seconds 1]
 
-The decoder hears each recording's own mel and pitch and is made to say the recording's labels. Its torch loop runs
+The decoder hears each recording's own mel and pitch and is made to say the recording's labels. Its cell in torch runs
 beside itself with weights, states and features rounded as packed.py and integers.py have it. Means over clips with 95 %
 bootstrap intervals. For models of a mel, as the shipped one is.
 """
@@ -23,7 +23,7 @@ from torch import Tensor
 
 from score_voice import cut, held_out
 from vocoder_core.recurrent import integers
-from vqvaevc.loops import TorchLoop, stepped
+from vqvaevc.cell import Cell, stepped
 
 if TYPE_CHECKING:
     from vocoder_core.recurrent.integers import Tier
@@ -79,31 +79,28 @@ def said(model: VQVAEVC, wav: Tensor, tier: Tier | None) -> tuple[Tensor, Tensor
     units, before = made.units(model.timing, 0, wav.shape[1]), model.timing.units_before
     assert units is not None, "what the decoder is told"
     state = warmed(model, Past.silence(model, len(wav)), units[..., :before], None)
-    loop = TorchLoop(model, state, None, 1.0) if tier is None else Rounded(model, state, tier)
-    kept: list[Tensor] = []
-
-    def forced(logits: Tensor, _: Tensor) -> Tensor:
-        kept.append(logits.double().log_softmax(1))
-        return label[:, len(kept) - 1]
-
-    loop.draw = forced
-    count = wav.shape[1] // 64
-    loop(of_units(model, units, made, len(wav), count), np.zeros((len(wav), wav.shape[1], 1)))
+    cell = Cell(model, state, None) if tier is None else Rounded(model, state, tier)
+    told, kept = of_units(model, units, made, len(wav), wav.shape[1] // 64), list[Tensor]()
+    for t in range(wav.shape[1]):
+        if t % 64 == 0:
+            cell.begin(told.cut(t // 64, t // 64 + 1))
+        kept.append(cell.logits(0).double().log_softmax(1))
+        cell.take(label[:, t])
     model.config = own
     return torch.stack(kept, dim=1), label
 
 
-class Rounded(TorchLoop):
-    """The torch loop with what packed.py holds in whole numbers rounded, in floats."""
+class Rounded(Cell):
+    """The cell with what packed.py holds in whole numbers rounded, in floats."""
 
     def __init__(self, model: Any, state: Any, tier: Tier) -> None:
-        super().__init__(model, state, None, 1.0)
+        super().__init__(model, state, None)
         rnns, net, conv = model.overtone.rnns, model.wavernn, model.config.overtone.conv
         whole = [rnn.gru.weight_hh for rnn in rnns] + [net.gru.weight_hh]
         largest = {True: 127, False: 255} if tier == "int8" else {True: 1024, False: 1024}  # of int16 at least so much
         self.most, self.least = largest, integers.LARGEST[tier]
         self.recurrent = [self.rounded(weight) for weight in whole]
-        weights = [cell[0] for cell in self.cells]
+        weights = [gru[0] for gru in self.grus]
         heard = [conv, conv, conv, rnns[2].gru.size]
         self.own = [weights[0], *(self.rounded(w[:, :c]) for w, c in zip(weights[1:], heard[1:]))]
         self.rest = [None, *(self.rounded(w[:, conv:]) for w in weights[1:3]), weights[3][:, heard[3] :]]
@@ -122,14 +119,14 @@ class Rounded(TorchLoop):
         return (x * (self.most[signed] / extent) + 0.5).floor() * (extent / self.most[signed])
 
     def upper(self, i: int, x: Tensor) -> Tensor:
-        """See TorchLoop."""
+        """See Cell."""
         self.hidden[i] = stepped(*self.products(i, x), self.hidden[i])
         spread = F.linear(self.levels(self.hidden[i]), self.spread[i])
         return (spread + self.model.overtone.rnns[i].spread.bias.repeat(4)).unflatten(1, (4, -1))
 
     def products(self, i: int, x: Tensor) -> tuple[Tensor, Tensor]:
-        """See TorchLoop."""
-        _, bias, _, recurrent_bias = self.cells[i]
+        """See Cell."""
+        _, bias, _, recurrent_bias = self.grus[i]
         product = F.linear(self.levels(self.hidden[i]), self.recurrent[i], recurrent_bias)
         if i == 0:
             return F.linear(x, self.own[0], bias), product
@@ -137,8 +134,8 @@ class Rounded(TorchLoop):
         second = self.levels(second) if i < 3 else second  # values and tables stay as they are
         return F.linear(self.levels(first), self.own[i], bias) + F.linear(second, self.rest[i]), product
 
-    def logits(self, head: int, hidden: Tensor) -> Tensor:
-        """See TorchLoop."""
+    def scores(self, head: int, hidden: Tensor) -> Tensor:
+        """See Cell."""
         net, part = self.model.wavernn, hidden.chunk(len(self.linears), dim=1)[head]
         features = F.relu(F.linear(self.levels(part), self.linears[head], net.linears[head].bias))
         return F.linear(self.levels(features, signed=False), self.heads[head], net.logits[head].bias)

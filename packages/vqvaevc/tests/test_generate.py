@@ -15,9 +15,9 @@ from torch import Tensor
 
 from vocoder_core.recurrent.draws import stream_keys, uniforms
 from vocoder_core.recurrent.streams import pack
+from vqvaevc.cell import Cell
 from vqvaevc.condition import Conditioned
 from vqvaevc.generate import CodeStream, Sampling, Stream, generate, of_units
-from vqvaevc.loops import TorchLoop
 from vqvaevc.model import VQVAEVC
 from vqvaevc.warmup import Past, warmed
 
@@ -113,18 +113,15 @@ def test_step_by_step_logits_are_the_teacher_forced_ones(model: VQVAEVC) -> None
     wav = said(model, Sampling(seed=4), made)
     expected, told = teacher_forced(model, wav, made, past)
     found: list[Tensor] = []
-
-    def forced(logits: Tensor, _: Tensor) -> Tensor:
-        found.append(logits)
-        place, label = divmod(len(found) - 1, len(expected))
-        return told.targets[:, place, label]
-
+    units, before = of_units(model, made.units_, made, 2, UNITS), model.timing.units_before
     with torch.no_grad():
-        before = model.timing.units_before
-        state = warmed(model, past, made.units_[..., :before], speakers(model))
-        loop = TorchLoop(model, state, speakers(model), 1.0)
-        loop.draw = forced
-        loop(of_units(model, made.units_, made, 2, UNITS), np.zeros((2, UNITS * 64, len(expected))))
+        cell = Cell(model, warmed(model, past, made.units_[..., :before], speakers(model)), speakers(model))
+        for t in range(UNITS * 64):
+            if t % 64 == 0:
+                cell.begin(units.cut(t // 64, t // 64 + 1))
+            for k in range(cell.draws):
+                found.append(cell.logits(k))
+                cell.take(told.targets[:, t, k])
     for k, values in enumerate(expected):
         torch.testing.assert_close(torch.stack(found[k :: len(expected)], 1), values, atol=1e-5, rtol=0)
 
@@ -156,7 +153,7 @@ def test_any_split_into_calls_gives_the_same_samples(model: VQVAEVC, backend: st
 
 def test_chunks_of_a_long_utterance_join(dual: VQVAEVC, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = said(dual, Sampling(seed=1))
-    monkeypatch.setattr("vqvaevc.generate.CHUNK", 2)
+    monkeypatch.setattr("vocoder_core.recurrent.engine.CHUNK", 2 * 64)
     assert torch.equal(said(dual, Sampling(seed=1)), whole)
 
 
@@ -209,14 +206,12 @@ def test_who_speaks_and_what_is_told_is_heard(dual: VQVAEVC) -> None:
 
 
 def first_logits(model: VQVAEVC, past: Past, made: Conditioned) -> Tensor:
-    """Of the first sample, by the loop."""
-    found: list[Tensor] = []
+    """Of the first sample, by the cell."""
     state = warmed(model, past, made.units_[..., : model.timing.units_before], speakers(model))
-    loop = TorchLoop(model, state, speakers(model), 1.0)
-    loop.draw = lambda logits, u: (found.append(logits), logits.argmax(1))[1]
+    cell = Cell(model, state, speakers(model))
     with torch.no_grad():
-        loop(of_units(model, made.units_, made, 2, 1), np.zeros((2, 64, 2)))
-    return found[0].log_softmax(1)
+        cell.begin(of_units(model, made.units_, made, 2, 1))
+        return cell.logits(0).log_softmax(1)
 
 
 def test_a_past_of_zeros_is_the_originals_and_true_silence_what_training_heard(dual: VQVAEVC) -> None:

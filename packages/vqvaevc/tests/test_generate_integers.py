@@ -13,7 +13,7 @@ import torch
 from vqvaevc.condition import Conditioned
 from vqvaevc.generate import Backend, Sampling, Stream, of_units
 from vqvaevc.model import VQVAEVC
-from vqvaevc.packed import Packed
+from vqvaevc.packed import net_of
 
 sys.path.append(str(Path(__file__).parent))
 from loud_models import UNITS, network, said, speakers, told_to
@@ -70,8 +70,9 @@ def test_what_is_said_is_at_first_what_float32_says(tier: Backend, same: int) ->
 
 def test_what_is_heavy_is_in_whole_numbers() -> None:
     """A tenth of the weights at most is not: convolutions, what rnn0 reads; and tables of which a row is read."""
-    packed = Packed(VQVAEVC(network("dual").config), "int8")
-    whole = [*packed.uppers, packed.mouth[0], *packed.mouth[3], *packed.mouth[4]]
+    net = net_of(network("dual"), "int8")
+    uppers = [part for own, recurrent, _, spread, _, on in net.uppers for part in (own, recurrent, spread, on)]
+    whole = [*uppers, net.recurrent, *net.linear, *net.logits]
     floats = [part for part in whole if isinstance(part, np.ndarray)]
-    assert len(floats) == 1 and floats[0] is packed.uppers[0]
+    assert len(floats) == 1 and floats[0] is net.uppers[0].own
     assert all(part.weights.dtype == np.int8 for part in whole if not isinstance(part, np.ndarray))

@@ -16,28 +16,21 @@ def test_four_products_at_once_are_numpys(rows: int, columns: int) -> None:
     from vqvaevc.listening import four
 
     rng = np.random.default_rng(0)
-    weight, bias, x = (rng.standard_normal(s).astype(np.float32) for s in ((rows, columns), rows, (4, columns)))
-    out = np.full(4 * rows, np.nan, np.float32)
-    four(weight, bias, x.reshape(-1), out)
-    np.testing.assert_allclose(out.reshape(4, rows), x.astype(np.float64) @ weight.T + bias, rtol=1e-5, atol=1e-5)
+    weight, bias, x = (rng.standard_normal(s).astype(np.float32) for s in ((rows, columns), rows, (3, 4, columns)))
+    out = np.full((3, 4, rows), np.nan, np.float32)
+    four(weight, bias, x, out)
+    np.testing.assert_allclose(out, x.astype(np.float64) @ weight.T + bias, rtol=1e-5, atol=1e-5)
 
 
 def test_a_sample_costs_six_million_products_where_the_original_needs_ten() -> None:
     """Counted in the packed weights, each as often as its network steps."""
-    from vqvaevc.packed import Packed
+    from vqvaevc.packed import net_of
 
-    packed = Packed(VQVAEVC(VQVAEVCConfig(speakers=("one", "two"))))
-    ears = sum(
-        (2 * first.size + second.size) / rate
-        for first, second, rate in zip(packed.convs[::2], packed.convs[1::2], (4, 16, 64))
-    )
-    uppers = [
-        (own.size + recurrent.size + spread.size, on.size)
-        for own, recurrent, spread, on in zip(*[iter(packed.uppers)] * 4)
-    ]
+    net = net_of(VQVAEVC(VQVAEVCConfig(speakers=("one", "two"))))
+    ears = sum((2 * ear.first.size + ear.second.size) / rate for ear, rate in zip(net.ears, (4, 16, 64)))
+    uppers = [(own.size + recurrent.size + spread.size, on.size) for own, recurrent, _, spread, _, on in net.uppers]
     upper = sum((each + 4 * on) / rate for (each, on), rate in zip(uppers, (64, 16, 4)))
-    recurrent, _, _, linears, heads = packed.mouth
-    linear, logits = (sum(array.size for array in part) for part in (linears, heads))
+    recurrent, linear, logits = net.recurrent, *(sum(x.size for x in part) for part in (net.linear, net.logits))
     products = ears + upper + recurrent.size + linear + logits
     assert products == pytest.approx(6.03 * MILLION, rel=0.002)
     twice = 2 * (2688 * 624 + 2688 * 896)  # both bytes by a GRU of their own, speakers (109) as columns

@@ -23,14 +23,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vocoder_core.mel import log_mel
+from vocoder_core.recurrent.engine import CompiledLoop, Loop, TorchLoop
 from vqvaevc import VQVAEVC, VQVAEVCConfig, labels
+from vqvaevc.cell import Cell
 from vqvaevc.condition import Conditioned
 from vqvaevc.generate import of_units
 from vqvaevc.import_checkpoint import derive_config, renamed
 from vqvaevc.labels import LabelConfig, Told
-from vqvaevc.loops import NumbaLoop, TorchLoop
 from vqvaevc.model import ORIGINAL_MEL
-from vqvaevc.warmup import Past, warmed
+from vqvaevc.packed import Packed
+from vqvaevc.warmup import Past, State, warmed
 from vqvaevc.wavernn import WaveRNN
 
 sys.path.append(str(Path(__file__).parent))
@@ -214,18 +216,22 @@ def test_the_published_size_says_the_same_of_speech(arrays: Arrays, dtype: torch
 # ---- generation
 
 
-def generated(model: VQVAEVC, loop: Any, units: Tensor | None, who: Tensor | None, draws: np.ndarray) -> Tensor:
+def loop_of(model: VQVAEVC, kind: str, state: State, who: Tensor | None) -> Loop:
+    if kind == "torch":
+        return TorchLoop(Cell(model, state, who), 1.0)
+    pytest.importorskip("numba")
+    return CompiledLoop(Packed(model, state, who), 1.0)
+
+
+def generated(model: VQVAEVC, loop: str, units: Tensor | None, who: Tensor | None, draws: np.ndarray) -> Tensor:
     """Waves (B, 192) of three units, warmed up the original's way."""
-    if loop is NumbaLoop:
-        pytest.importorskip("numba")
     with torch.inference_mode():
         state = warmed(model, Past.zeros(model, 2), None if units is None else units[..., :85], who)
-        wave: Tensor = loop(model, state, who, 1.0)(of_units(model, units, Conditioned(), 2, 3), draws)
-    return wave
+        return loop_of(model, loop, state, who)(of_units(model, units, Conditioned(), 2, 3), draws)
 
 
-@pytest.mark.parametrize("loop", [TorchLoop, NumbaLoop])
-def test_the_same_uniforms_draw_the_originals_samples(loop: Any, small: VQVAEVC, arrays: Arrays) -> None:
+@pytest.mark.parametrize("loop", ["torch", "numba"])
+def test_the_same_uniforms_draw_the_originals_samples(loop: str, small: VQVAEVC, arrays: Arrays) -> None:
     """Their own sampler was replaced by inversion of its softmax. A wave of theirs is half a 16-bit step higher."""
     with torch.no_grad():
         vectors = small.condition.encoder(heard(samples(486 + 64 * 88, seed=2)).float())
@@ -236,8 +242,8 @@ def test_the_same_uniforms_draw_the_originals_samples(loop: Any, small: VQVAEVC,
     close(wave, arrays["generated_wave"], 3.1e-5)
 
 
-@pytest.mark.parametrize("loop", [TorchLoop, NumbaLoop])
-def test_without_codes_it_babbles_as_the_original_does(loop: Any, arrays: Arrays) -> None:
+@pytest.mark.parametrize("loop", ["torch", "numba"])
+def test_without_codes_it_babbles_as_the_original_does(loop: str, arrays: Arrays) -> None:
     wave = generated(network(weights("nocond")), loop, None, None, uniforms(2, 192, 4))
     np.testing.assert_array_equal(labels.split(wave).numpy(), arrays["nocond_labels"])
 
@@ -323,8 +329,8 @@ def test_a_fresh_network_of_the_published_size_live(name: str) -> None:
         wave = theirs.overtone.generate(units, who)
         state = warmed(ours, Past.zeros(ours, 1), units[:, :85].transpose(1, 2), who)
         made = [
-            loop(ours, state, who, 1.0)(of_units(ours, units.transpose(1, 2), Conditioned(), 1, 1), draws)
-            for loop in (TorchLoop, NumbaLoop)
+            loop_of(ours, loop, state, who)(of_units(ours, units.transpose(1, 2), Conditioned(), 1, 1), draws)
+            for loop in ("torch", "numba")
         ]
     for one in made:
         np.testing.assert_array_equal(labels.split(one)[0].flatten().numpy(), torch.cat(drawn).numpy())

@@ -33,15 +33,16 @@ from torch import Tensor, nn
 from vocoder_core import config as configs
 from vocoder_core import run_state, train
 from vocoder_core.corpus import Corpus
+from vocoder_core.recurrent import engine
 from vocoder_core.train import TrainConfig
 from vocoder_core.vq import sphere
 from vocoder_core.vq.usage import Usage
-from vqvaevc import VQVAEVC, VQVAEVCConfig, batches, condition, loops, model
+from vqvaevc import VQVAEVC, VQVAEVCConfig, batches, condition, model
 from vqvaevc.batches import Batch, CropConfig
+from vqvaevc.cell import Cell
 from vqvaevc.condition import EncoderConfig, WaveCodes
 from vqvaevc.convert import convert
 from vqvaevc.labels import LabelConfig
-from vqvaevc.loops import TorchLoop
 from vqvaevc.overtone import OvertoneConfig
 from vqvaevc.settings import Settings
 from vqvaevc.timing import Timing
@@ -195,7 +196,7 @@ def test_a_model_that_is_not_offered_is_refused_in_a_sentence() -> None:
 # ---- what was done instead
 
 
-def shifted_within_itself(self: TorchLoop, i: int, vector: Tensor) -> None:
+def shifted_within_itself(self: Cell, i: int, vector: Tensor) -> None:
     ring = torch.zeros(len(vector), 10, vector.shape[1])
     ring[:, :-4].copy_(ring[:, 4:])
     LOOK(self, i, vector)
@@ -261,14 +262,14 @@ def reversed_list(self: VQVAEVC, speaker: Any, rows: Tensor) -> Tensor | None:
 
 SILENCE, LOOK, HEARD, CONDITIONER, DRAW, WHO = (
     Past.silence,
-    TorchLoop.look,
+    Cell.look,
     WaveCodes.forward,
     model.conditioner,
-    loops.draw,
+    engine.draw,
     VQVAEVC.who,
 )
 DEFECTS: dict[str, tuple[Promise, list[Patch]]] = {
-    "1 copies": (generation_says_every_sample, [(TorchLoop, "look", shifted_within_itself)]),
+    "1 copies": (generation_says_every_sample, [(Cell, "look", shifted_within_itself)]),
     "1 zeros": (
         generation_begins_where_training_stands_after_silence,
         [(Past, "silence", staticmethod(silent_to_nobody))],
@@ -281,7 +282,7 @@ DEFECTS: dict[str, tuple[Promise, list[Patch]]] = {
     "8 waits": (no_step_waits_for_its_figures, [(Usage, "forward", counted_on_the_cpu)]),
     "8 lists": (batches_are_made_without_a_warning, [(batches, "numbers", from_lists)]),
     "8 zeros": (silence_has_codes, [(sphere, "on_sphere", projected)]),
-    "9 chance": (nothing_is_left_to_chance_where_none_is_asked_for, [(loops, "draw", drawn_all_the_same)]),
+    "9 chance": (nothing_is_left_to_chance_where_none_is_asked_for, [(engine, "draw", drawn_all_the_same)]),
     "9 dead": (every_setting_is_read_somewhere, [(sys.modules[__name__], "CONFIGS", [*CONFIGS, Upsampling])]),
     "10": (every_model_that_is_offered_can_be_trained, [(model, "conditioner", made_and_not_raised)]),
     "11": (a_recording_is_said_in_the_voices_named_in_their_order, [(VQVAEVC, "who", reversed_list)]),

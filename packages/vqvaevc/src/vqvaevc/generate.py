@@ -1,4 +1,4 @@
-"""From what the decoder is told to waves: seeds, uniforms, backend, blocks. The loops themselves: loops.py, kernel.py.
+"""From what the decoder is told to waves: seeds, backend, units. One sample: cell.py, kernel.py; loops: the engine.
 
 A seed names one utterance: alone, in a batch, in one piece, or streamed in blocks (vocoder_core.recurrent.draws).
 """
@@ -11,21 +11,22 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
-from vocoder_core.recurrent.draws import check_temperature, stream_keys, uniforms
+from vocoder_core.recurrent import engine
+from vocoder_core.recurrent.draws import check_temperature, stream_keys
+from vocoder_core.recurrent.narrow import Precision, check_precision
+from vocoder_core.recurrent.replay import Replayed
 from vocoder_core.recurrent.streams import TIERS, Backend, choose
 
+from .cell import Cell
 from .condition import Conditioned, WaveCodes
-from .loops import NumbaLoop, TorchLoop
+from .packed import Packed
 from .tellers import Units
 from .timing import UNIT
 from .warmup import Past, warmed
 
 if TYPE_CHECKING:
     from .model import VQVAEVC
-
-CHUNK = 16  # units a row makes between two looks at the progress bar and at Ctrl-C
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,9 @@ class Sampling:
     temperature: float = 1.0  # 0: the likeliest class every time
     settle: int = 0  # steps of Griffin-Lim that bring the wave to the mel it was made by
     seed: int | Sequence[int] | None = None  # one for all rows, one for each, or None: any
-    backend: Backend = "auto"  # "torch", "numba" or on a CPU "int8", "int16"; auto: numba on a CPU that has it
+    backend: Backend = "auto"  # "torch"; CUDA: "graph"; a CPU: "numba", "int8", "int16"; auto: graph or numba
     progress: bool = False
+    precision: Precision = "fp32"  # of the weights in a graph; "bf16", "fp16": half as much is read
 
     def __post_init__(self) -> None:
         if self.settle < 0:
@@ -50,24 +52,16 @@ def generate(
     """Waves (B, samples) by what the condition made of them, said by speakers (B, S).
 
     samples: a multiple of 64. past: what was before them; None: silence.
-    Raises ValueError for a wrong temperature, backend, number of seeds or of samples.
+    Raises ValueError for a wrong temperature, backend, precision, number of seeds or of samples.
     """
     if samples % UNIT:
         raise ValueError(f"generate got {samples} samples; expected a multiple of {UNIT}")
     told, rows = made.units(model.timing, 0, samples), _rows(made, speaker)
     stream = Stream(model, rows, speaker, how, past)
-    device, count = next(model.parameters()).device, samples // UNIT
-    wav = torch.empty(rows, samples, device=device)
     if not rows or not samples:
-        return wav
-    units = of_units(model, told, made, rows, count)
-    with tqdm(total=count, unit=" x 64 samples", disable=None if how.progress else True) as bar:
-        stream.begin(None if told is None else told[..., : model.timing.units_before])
-        for first in range(0, count, CHUNK):
-            part = units.cut(first, first + CHUNK)
-            wav[:, first * UNIT : (first + CHUNK) * UNIT] = stream(part)
-            bar.update(part.vectors.shape[2])
-    return wav
+        return torch.empty(rows, samples, device=next(model.parameters()).device)
+    speech = stream.begin(None if told is None else told[..., : model.timing.units_before])
+    return speech.all(of_units(model, told, made, rows, samples // UNIT), how.progress, f"x {UNIT} samples")
 
 
 class Stream:
@@ -81,34 +75,35 @@ class Stream:
     def __init__(
         self, model: VQVAEVC, rows: int, speaker: Tensor | None, how: Sampling, past: Past | None = None
     ) -> None:
-        """Raises ValueError for a wrong temperature, backend or number of seeds."""
+        """Raises ValueError for a wrong temperature, backend, precision or number of seeds."""
         check_temperature(how.temperature)
         self.model, self.rows, self.speaker, self.how, self.past = model, rows, speaker, how, past
         self.keys = stream_keys(how.seed, rows)
         self.kind = choose(how.backend, next(model.parameters()).device, TIERS)
-        self.draws = 2 if model.config.labels.kind == "dual" else 1  # of a sample
-        self.loop: TorchLoop | NumbaLoop | None = None
-        self.said = 0  # samples
+        check_precision(how.precision, self.kind)
+        self.speech: engine.Stream | None = None
 
     @torch.inference_mode()
-    def begin(self, vectors: Tensor | None) -> None:
+    def begin(self, vectors: Tensor | None) -> engine.Stream:
         """What was to be heard before the first sample, (B, D, timing.units_before), or None without a condition."""
         past = Past.silence(self.model, self.rows) if self.past is None else self.past
-        state = warmed(self.model, past, vectors, self.speaker)
-        given = self.model, state, self.speaker, self.how.temperature
+        state, temperature = warmed(self.model, past, vectors, self.speaker), self.how.temperature
+        loop: engine.Loop
         if self.kind == "torch":
-            self.loop = TorchLoop(*given)
+            loop = engine.TorchLoop(Cell(self.model, state, self.speaker), temperature)
+        elif self.kind == "graph":
+            loop = Replayed(Cell(self.model, state, self.speaker), temperature, self.how.precision)
         else:
-            self.loop = NumbaLoop(*given, self.kind if self.kind in ("int8", "int16") else None)
+            tier = self.kind if self.kind == "int8" or self.kind == "int16" else None
+            device = next(self.model.parameters()).device
+            loop = engine.CompiledLoop(Packed(self.model, state, self.speaker, tier), temperature, device)
+        self.speech = engine.Stream(loop, self.keys)
+        return self.speech
 
-    @torch.inference_mode()
     def __call__(self, units: Units) -> Tensor:
         """Waves (B, 64 K) of the next K units."""
-        assert self.loop is not None, "begin comes first"
-        last = self.said + UNIT * units.vectors.shape[2]
-        u = uniforms(self.keys, self.draws * self.said, self.draws * last).reshape(self.rows, -1, self.draws)
-        self.said = last
-        return self.loop(units, u)
+        assert self.speech is not None, "begin comes first"
+        return self.speech(units)
 
 
 class CodeStream:
@@ -137,10 +132,10 @@ class CodeStream:
         assert units is not None, "codes have vectors"
         self.waiting = torch.cat([self.waiting, units], dim=2)
         before = self.model.timing.units_before
-        if self.stream.loop is None and self.waiting.shape[2] >= before:
+        if self.stream.speech is None and self.waiting.shape[2] >= before:
             self.stream.begin(self.waiting[..., :before])
             self.waiting = self.waiting[..., before:]
-        if self.stream.loop is None:
+        if self.stream.speech is None:
             return self.waiting.new_zeros(len(codes), 0)
         part, self.waiting = self.waiting, self.waiting[..., :0]
         return self.stream(of_units(self.model, part, Conditioned(), len(codes), part.shape[2], skip=0))

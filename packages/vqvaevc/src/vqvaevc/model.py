@@ -13,7 +13,7 @@ van den Oord et al. 2017 (arXiv 1711.00937) with the decoder of mkotha/WaveRNN (
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -22,16 +22,17 @@ from torch import Tensor
 
 from vocoder_core.mel import MelConfig
 from vocoder_core.speakers import Speakers, Who, vectors
+from vocoder_core.streaming.pieces import Source
 from vocoder_core.vocoder import Vocoder
 from vocoder_core.vq import Quantizer, QuantizerConfig
 
-from . import conversion, labels, likelihood
+from . import conversion, labels, likelihood, streaming
 from .condition import Condition, Conditioned, EncoderConfig, conditioner
 from .generate import Backend, Sampling
 from .labels import LabelConfig, Told
 from .likelihood import Pass
 from .overtone import Overtone, OvertoneConfig
-from .timing import UNIT, Timing, code_field, code_hop
+from .timing import UNIT, timed
 from .voices import OneHot
 from .wavernn import WaveRNN
 
@@ -98,7 +99,9 @@ class VQVAEVC(Vocoder):
         if known:
             learned = config.speaker == "learned"
             self.speakers = Speakers(config.speakers, config.speaker_size) if learned else OneHot(config.speakers)
-        self.timing = timing(config)
+        self.timing = timed(
+            config.encoder.source, config.encoder.strides, config.overtone.warmup, config.overtone.advance
+        )
         self.condition = conditioner(
             config.encoder, config.mel, config.quantizer, config.labels, self.timing, self.speaker_size, known
         )
@@ -193,12 +196,13 @@ class VQVAEVC(Vocoder):
     def infer(
         self, wav: Tensor, speaker: Who | None = None, *, temperature: float = 1.0, settle: int | None = None,
         seed: int | Sequence[int] | None = None, backend: Backend = "auto", progress: bool = False,
+        look_ahead: int | None = None,
     ) -> Tensor:  # fmt: skip
         """A copy (B, T) of waves (B, T), or (T,) of one (T,): by codes in the voice of a speaker, as `decode` has them.
 
-        None: in their own, where the decoder hears mels; no codes are used then.
+        None: in their own, where the decoder hears mels; no codes are used then. look_ahead: as in `synthesize`.
         """
-        how = self._how(temperature, settle, seed, backend, progress)
+        how = self._how(temperature, settle, seed, backend, progress, look_ahead)
         made = conversion.copy(self, wav if wav.dim() == 2 else wav[None], speaker, how)
         return made if wav.dim() == 2 else made[0]
 
@@ -206,15 +210,40 @@ class VQVAEVC(Vocoder):
     def synthesize(
         self, mel: Tensor, *, pitch: tuple[Tensor, Tensor] | None = None, temperature: float = 1.0,
         settle: int | None = None, seed: int | Sequence[int] | None = None, backend: Backend = "auto",
-        progress: bool = False,
+        progress: bool = False, look_ahead: int | None = None,
     ) -> Tensor:  # fmt: skip
         """Wave (B, F * hop_length) of a mel (B, M, F) (or of one (M, F)), where the decoder hears mels.
 
-        pitch: lags in samples and voicing, (B, F) each; None: read off the mel. The rest as in `decode`.
+        pitch: lags in samples and voicing, (B, F) each; None: read off the mel. look_ahead: frames, as
+        `synthesize_stream` has it; None: all of up to a minute. The rest as in `decode`.
         """
         batch = self.checked(mel)
-        wav = conversion.vocode(self, batch, pitch, self._how(temperature, settle, seed, backend, progress))
+        how = self._how(temperature, settle, seed, backend, progress, look_ahead)
+        wav = conversion.vocode(self, batch, pitch, how)
         return wav if mel.dim() == 3 else wav[0]
+
+    def synthesize_stream(
+        self, mel_frames: Iterable[Tensor] | Source, *, temperature: float = 1.0, settle: int | None = None,
+        seed: int | None = None, backend: Backend = "auto", look_ahead: int | None = streaming.LOOK_AHEAD,
+    ) -> Iterator[Tensor]:  # fmt: skip
+        """Waves (t,), whole frames, as soon as they can be said, of a mel in portions (M, f) of any f.
+
+        The same samples as `synthesize` with the same seed and look_ahead, however the mel is cut; streaming.py has the
+        latency. A portion (hop_length + M, f) has the recording's frames before the mel's: the pitch is then theirs.
+        """
+        how = self._how(temperature, settle, seed, backend, False)
+        for wav in streaming.spoken(self, [mel_frames], how, look_ahead):
+            yield wav[0]
+
+    def infer_stream(
+        self, portions: Tensor | Iterator[Tensor], speaker: Who | None = None, *, temperature: float = 1.0,
+        settle: int | None = None, seed: int | None = None, backend: Backend = "auto",
+        look_ahead: int | None = streaming.LOOK_AHEAD,
+    ) -> Iterator[Tensor]:  # fmt: skip
+        """The same of a recording in portions (t,), whole frames together, as `infer` makes them; or of one (T,)."""
+        how = self._how(temperature, settle, seed, backend, False)
+        for wav in streaming.copied(self, portions, speaker, how, look_ahead):
+            yield wav[0]
 
     def told(self, wav: Tensor, made: Conditioned, noise: Tensor | None = None) -> Told:
         """What is known of each sample of waves (B, T) before it is made, and what it is."""
@@ -228,15 +257,8 @@ class VQVAEVC(Vocoder):
         return None if who is None else who.to(self.wavernn.gru.weight_hh.dtype)
 
     def _how(
-        self, temperature: float, settle: int | None, seed: int | Sequence[int] | None, backend: Backend, progress: bool
-    ) -> Sampling:
-        return Sampling(temperature, self.config.settle if settle is None else settle, seed, backend, progress)
-
-
-def timing(config: VQVAEVCConfig) -> Timing:
-    """The delays and pads of a config."""
-    size = config.overtone
-    if config.encoder.source == "wave":
-        strides = config.encoder.strides
-        return Timing(size.warmup, size.advance, code_hop(strides), code_field(strides))
-    return Timing(size.warmup, size.advance)
+        self, temperature: float, settle: int | None, seed: int | Sequence[int] | None, backend: Backend, progress: bool,
+        look_ahead: int | None = None,
+    ) -> Sampling:  # fmt: skip
+        settle = self.config.settle if settle is None else settle
+        return Sampling(temperature, settle, seed, backend, progress=progress, look_ahead=look_ahead)

@@ -25,6 +25,11 @@ class Units:
     lag: Tensor  # (B, K * UNIT / block): the pitch period in samples,
     voicing: Tensor  # (B, K * UNIT / block): and how voiced it is; ones where labels want none
 
+    @property
+    def count(self) -> int:
+        """K."""
+        return self.vectors.shape[2]
+
     def periods(self) -> Tensor:
         """Lags as whole samples, none longer than what is remembered."""
         return excitation.periods(self.lag)
@@ -35,12 +40,6 @@ class Units:
         a, b = first * blocks, last * blocks
         frames = (each[:, a:b] for each in (self.filters, self.gain, self.lag, self.voicing))
         return Units(self.vectors[..., first:last], *frames)
-
-
-def of_nothing(config: LabelConfig, channels: int) -> Units:
-    """No units of one row, D channels."""
-    blocks = torch.ones(1, 0)
-    return Units(torch.ones(1, channels, 0), torch.ones(1, 0, config.order + 1), blocks, blocks, blocks)
 
 
 class Bytes:
@@ -68,7 +67,15 @@ class Bytes:
 
     def end(self) -> Tensor:
         """The unit's wave (B, 64)."""
-        return labels.joined(torch.stack(self.said, dim=1))
+        return labels.joined(torch.stack(self.said, dim=1)) if self.said else self.values[:, :0]
+
+    def state(self) -> list[Tensor]:
+        """What is remembered between two units."""
+        return [self.values]
+
+    def resume(self, state: list[Tensor]) -> None:
+        """Go on from there."""
+        (self.values,) = state
 
 
 class Waves:
@@ -97,7 +104,16 @@ class Waves:
 
     def end(self) -> Tensor:
         """The unit's wave (B, 64)."""
-        return self.classes[torch.stack(self.said, dim=1)].clamp(-1, 1)
+        said = torch.stack(self.said, dim=1) if self.said else self.codes[:, :0]
+        return self.classes[said].clamp(-1, 1)
+
+    def state(self) -> list[Tensor]:
+        """What is remembered between two units."""
+        return [self.codes]
+
+    def resume(self, state: list[Tensor]) -> None:
+        """Go on from there."""
+        (self.codes,) = state
 
 
 class Excitations(excitation_teller.Excitations):

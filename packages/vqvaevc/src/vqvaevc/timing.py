@@ -110,3 +110,10 @@ def code_field(strides: tuple[int, ...]) -> int:
         field += (KERNEL - 1) * step
         step *= stride
     return field
+
+
+def timed(source: str, strides: tuple[int, ...], warmup: int, advance: int) -> Timing:
+    """The delays and pads of a model whose condition has that source, encoder.strides of the wave's."""
+    if source == "wave":
+        return Timing(warmup, advance, code_hop(strides), code_field(strides))
+    return Timing(warmup, advance)
