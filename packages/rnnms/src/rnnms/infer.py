@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from .model import RNNMS, Backend
 
 
+LOOK_AHEAD = 16  # frames of --stream: ahead.LOOK_AHEAD, which is not imported to answer --help
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; its exit status."""
     parser = inference.parser("rnnms-infer", "Speech from a recording's mel, or from a mel.", stream=True)
@@ -27,10 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--folds", type=int, default=1, metavar="N", help="cut it where it is quiet, say N parts at once (default 1)"
     )
-    parser.add_argument(
-        "--look-ahead", type=int, metavar="FRAMES",
-        help="that each frame hears beyond itself (default: all there are; with --stream 16)",
-    )  # fmt: skip
+    flow.add_look_ahead(parser, LOOK_AHEAD)
     return cli.run(parser, _infer, argv)
 
 
@@ -38,7 +38,7 @@ def _infer(arguments: argparse.Namespace) -> None:
     from .model import RNNMS
 
     flow.check(arguments)
-    if arguments.folds != 1 and (arguments.stream or arguments.look_ahead is not None):
+    if arguments.folds != 1 and flow.asked(arguments):
         raise ValueError(f"--folds {arguments.folds} needs the whole utterance; leave out --stream and --look-ahead")
     model = RNNMS.from_pretrained(arguments.checkpoint, device=cli.device(arguments.device))
     options = {"seed": arguments.seed, "temperature": arguments.temperature, "backend": arguments.backend}
@@ -51,11 +51,7 @@ def _pieces(model: RNNMS, arguments: argparse.Namespace, options: dict[str, Any]
     """The model piece by piece, as far ahead as it is asked to hear."""
     from vocoder_core.streaming.frames import MelOfWave, mel_frames
 
-    from .ahead import LOOK_AHEAD
-
-    config, look_ahead = model.config.mel, arguments.look_ahead
-    if look_ahead is None and arguments.stream:
-        look_ahead = LOOK_AHEAD
+    config, look_ahead = model.config.mel, flow.look_ahead(arguments, LOOK_AHEAD)
 
     def of_mel(mel: Source | Iterator[Tensor]) -> Iterator[Tensor]:
         return model.synthesize_stream(mel, look_ahead=look_ahead, **options)

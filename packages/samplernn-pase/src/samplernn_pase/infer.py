@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vocoder_core import cli, inference
+from vocoder_core.streaming import flow
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,11 +26,15 @@ if TYPE_CHECKING:
     from .speaker import SpeakerEncoder
 
 
+LOOK_AHEAD = 64  # frames of --stream: streaming.LOOK_AHEAD, which is not imported to answer --help
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; its exit status."""
-    parser = inference.parser("samplernn-pase-infer", "Speech from a recording's features, or from a mel.")
+    parser = inference.parser("samplernn-pase-infer", "Speech from a recording's features, or from a mel.", stream=True)
     add_speaker_arguments(parser)
     inference.add_sampling_arguments(parser, ("int8", "int16"))
+    flow.add_look_ahead(parser, LOOK_AHEAD)
     return cli.run(parser, _infer, argv)
 
 
@@ -44,27 +49,36 @@ def add_speaker_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _infer(arguments: argparse.Namespace) -> None:
-    from vocoder_core import mel_file
-
     from .listening import say
     from .model import SampleRNNPASE
 
+    flow.check(arguments)
     model = SampleRNNPASE.from_pretrained(arguments.checkpoint, device=cli.device(arguments.device))
     config, told = model.config, inference.sampling(arguments)
-    level = inference.level_of(config)
-    if arguments.input.suffix not in mel_file.SUFFIXES:
+    if config.content.kind != "mel80" and (flow.asked(arguments) or arguments.input.suffix in (".npy", ".npz")):
+        heard = "stdin piece by piece" if flow.asked(arguments) else str(arguments.input)
+        raise ValueError(f"{heard}: this model hears {config.content.kind}, not mels; expected a recording")
+    if not arguments.stream:
         inference.require_folder(arguments.output)
-        who = speaker_of(model, arguments)
-        inference.rework_file(arguments, config.mel, level, partial(say, model, speaker=who, **told))
-        return
-    if config.content.kind != "mel80":
-        raise ValueError(f"{arguments.input}: this model hears {config.content.kind}, not mels; expected a recording")
     who = speaker_of(model, arguments)
 
     def synthesize(mel: Any) -> Any:
         return model.synthesize(mel[None], who, **told)[0]
 
-    inference.infer(arguments, config.mel, level, synthesize)
+    level = inference.level_of(config)
+    if config.content.kind == "mel80":
+        inference.infer(arguments, config.mel, level, synthesize, _pieces(model, arguments, who, told))
+    else:
+        inference.rework_file(arguments, config.mel, level, partial(say, model, speaker=who, **told))
+
+
+def _pieces(model: SampleRNNPASE, arguments: argparse.Namespace, who: Who | None, told: dict[str, Any]) -> flow.Flow:
+    """The model piece by piece, as far ahead as it is asked to hear."""
+    from .listening import say_pieces
+
+    told = {name: value for name, value in told.items() if name != "progress"}
+    told |= {"speaker": who, "look_ahead": flow.look_ahead(arguments, LOOK_AHEAD)}
+    return flow.Flow(partial(model.synthesize_stream, **told), partial(say_pieces, model, **told))
 
 
 def speaker_of(model: SampleRNNPASE, arguments: argparse.Namespace) -> Who | None:
@@ -92,6 +106,8 @@ def speaker_of(model: SampleRNNPASE, arguments: argparse.Namespace) -> Who | Non
             f"{asked}: this model's voices are {config.provider}'s, which are not computed from speech; name one by "
             "--speaker, or teach it this one by samplernn-pase-adapt"
         )
+    if recording is None and arguments.stream:
+        raise ValueError("--stream: who speaks is not known before it is heard; name one, or --speaker-ref")
     if recording is None and arguments.input.suffix in mel_file.SUFFIXES:
         raise ValueError(f"{arguments.input}: a mel is no recording to hear a voice in; name one, or --speaker-ref")
     return who_speaks(model, recording or arguments.input, arguments.speaker_weights)

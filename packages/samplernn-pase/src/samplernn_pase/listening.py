@@ -7,9 +7,10 @@ both       who speaks, where the model takes vectors that are computed from spee
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -19,11 +20,13 @@ from vocoder_core import audio
 from vocoder_core.mel import log_mel
 from vocoder_core.pitch import track
 from vocoder_core.speakers import Who
+from vocoder_core.streaming.frames import heard_frames, in_portions
 
 from . import statistics, world43
 from .seed_speech import spoken
 from .speaker import COMPUTED, SpeakerConfig, hearing
 from .statistics import Moments
+from .streaming import LONG
 
 if TYPE_CHECKING:
     from .model import SampleRNNPASE
@@ -75,14 +78,26 @@ def own_statistics(model: SampleRNNPASE, content: np.ndarray) -> Tensor:
 def say(
     model: SampleRNNPASE, wav: Tensor, speaker: Who | None, *, temperature: float | None = None,
     settle: int | None = None, seed: int | None = None, backend: str = "auto", progress: bool = False,
+    look_ahead: int | None = None,
 ) -> Tensor:  # fmt: skip
     """A wave (F * hop,) at the model's rate and level, said by it: (F * hop,). speaker: one for it, as `synthesize`."""
+    told: dict[str, Any] = {"temperature": temperature, "settle": settle, "seed": seed, "backend": backend}
+    long = len(wav) > LONG * model.config.mel.hop_length
+    if model.config.content.kind == "mel80" and (long or look_ahead is not None):
+        return torch.cat(list(say_pieces(model, wav, speaker, look_ahead=look_ahead, **told)))
     heard = hear(model, wav)
-    made: Tensor = model.synthesize(
-        heard.content, speaker, pitch=heard.pitch, normal=heard.normal, temperature=temperature, settle=settle,
-        seed=seed, backend=backend, progress=progress,  # type: ignore[arg-type]
-    )[0]  # fmt: skip
+    told |= {"pitch": heard.pitch, "normal": heard.normal, "progress": progress}
+    made: Tensor = model.synthesize(heard.content, speaker, **told)[0]
     return made
+
+
+def say_pieces(
+    model: SampleRNNPASE, wav: Tensor | Iterator[Tensor], speaker: Who | None = None, **told: Any
+) -> Iterator[Tensor]:
+    """The same of a wave, or of portions (t,) of one, piece by piece; told: as `SampleRNNPASE.synthesize_stream`."""
+    config = model.config.mel
+    frames = heard_frames(wav if isinstance(wav, Iterator) else in_portions(wav, config), config)
+    yield from model.synthesize_stream(frames, speaker, **told)
 
 
 def computed(config: SpeakerConfig) -> bool:

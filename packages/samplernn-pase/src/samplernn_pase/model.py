@@ -12,7 +12,7 @@ and who says it. 47,830,439 parameters in the public code with 126 speakers.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from math import log
 from typing import Literal
@@ -26,14 +26,15 @@ from vocoder_core.excitation import Told
 from vocoder_core.linear_prediction import Predictor
 from vocoder_core.mel import MelConfig
 from vocoder_core.recurrent.streams import Backend
-from vocoder_core.speakers import Speakers, Who, vectors
+from vocoder_core.speakers import Who, vectors
+from vocoder_core.streaming.pieces import Source
 from vocoder_core.vocoder import Vocoder
 
-from . import labels, speaking
+from . import labels, speaking, streaming
 from .condition import Mixer
 from .content import Content, ContentConfig
 from .labels import LabelConfig
-from .references import References
+from .references import known
 from .speaker import Given, SpeakerConfig
 from .tiers import FrameTier, SampleTier, carried, frames_of
 
@@ -108,7 +109,7 @@ class SampleRNNPASE(Vocoder):
         super().__init__(config)
         lab, size, conds, normed = config.labels, config.hidden_size, config.conds_size, config.weight_norm
         self.content = Content(config.content, config.speakers)
-        self.voices = voices(config)
+        self.voices = known(config.speaker, config.speakers)
         self.speaker_size = config.speaker.size
         self.predictor = Predictor(lab.order, config.mel.hop_length, config.mel) if lab.order else None
         self.mixer = Mixer(self.speaker_size, config.content.told + 2 * lab.pitch, conds)
@@ -146,7 +147,8 @@ class SampleRNNPASE(Vocoder):
                 f"forward got {wav.shape[1]} samples and {content.shape[1]} frames; expected {before} frames before "
                 f"and {after} after the predicted ones, and {hop} samples for each but the latter"
             )
-        conds = self.conds(content[:, before : content.shape[1] - after + self._ahead], speaker, normal, pitch)
+        heard = content[:, before : content.shape[1] - after + int(self.config.content.look_ahead)]
+        conds = self.conds(heard, speaker, normal, pitch)
         told = self.told(wav, content, pitch, noise)
         mid_state, top_state = state or (None, None)
         history, at, samples = told.past[..., 1:], before * hop, frames * hop  # history[s]: sample s itself
@@ -155,13 +157,9 @@ class SampleRNNPASE(Vocoder):
         fine = conds.repeat_interleave(self.config.ratios[1], 1)
         first = self.mid.begin(mid_state, reset, len(wav))
         mid, mid_state = self.mid(frames_of(history, self.config.ratios[0], at, samples), fine, top, first)
-        heard = told.cut(at - self.sample.taps + 1, at + samples)
-        logits = self.sample(heard.codes, heard.values[:, self.sample.taps - 1 :], conds, mid)
+        taken = told.cut(at - self.sample.taps + 1, at + samples)
+        logits = self.sample(taken.codes, taken.values[:, self.sample.taps - 1 :], conds, mid)
         return Pass(logits, told.targets[:, at:], carried((mid_state, top_state)))
-
-    @property
-    def _ahead(self) -> int:
-        return int(self.config.content.look_ahead)
 
     def loss(self, made: Pass, active: Tensor | None = None) -> dict[str, Tensor]:
         """{"loss": nats a sample, "bits": the same in bits}, mean over the active (B, T) samples; None: all are."""
@@ -223,7 +221,7 @@ class SampleRNNPASE(Vocoder):
     def synthesize(
         self, mel: Tensor, speaker: Who | None = None, *, pitch: Tensor | None = None, normal: Tensor | None = None,
         temperature: float | None = None, settle: int | None = None, seed: int | Sequence[int] | None = None,
-        backend: Backend = "auto", progress: bool = False,
+        backend: Backend = "auto", progress: bool = False, look_ahead: int | None = None,
     ) -> Tensor:  # fmt: skip
         """Wave (B, F * hop_length), float32 in [-1, 1], of a mel (B, M, F) or (M, F), or other raw content (B, F, C).
 
@@ -232,18 +230,21 @@ class SampleRNNPASE(Vocoder):
         the model's distribution, towards 0 it takes the likeliest sample. settle: steps of Griffin-Lim (default: the
         config's). seed: the same seed gives the same samples, alone or in a batch; a sequence gives each row its own.
         backend: "torch" is the reference loop, "numba" the compiled one for CPUs, "graph" one for CUDA, "auto" the
-        fastest.
+        fastest. look_ahead: frames, as `synthesize_stream` has it; None: all of up to a minute.
         """
-        temperature = self.config.temperature if temperature is None else temperature
-        how = speaking.Sampling(temperature, self.config.settle if settle is None else settle, seed, backend, progress)
-        return speaking.speak(self, mel, speaker, pitch, normal, how)
+        how = speaking.sampling(self.config, temperature, settle, seed, backend, progress)
+        return speaking.speak(self, mel, speaker, pitch, normal, how, look_ahead)
 
+    def synthesize_stream(
+        self, mel_frames: Iterable[Tensor] | Source, speaker: Who | None = None, *, normal: Tensor | None = None,
+        temperature: float | None = None, settle: int | None = None, seed: int | None = None,
+        backend: Backend = "auto", look_ahead: int | None = streaming.LOOK_AHEAD,
+    ) -> Iterator[Tensor]:  # fmt: skip
+        """Waves (t,), whole frames, as soon as they can be said, of a mel in portions (M, f) of any f.
 
-def voices(config: SampleRNNPASEConfig) -> Speakers | Given | None:
-    """The speakers that a model knows by name: with learned vectors, or with given ones; None where it knows nobody."""
-    if not config.speakers or not config.speaker.size:
-        return None
-    if config.speaker.provider == "lookup":
-        return Speakers(config.speakers, config.speaker.size)
-    kind = References if config.speaker.provider == "pase-finetune" else Given
-    return kind(config.speakers, config.speaker.size)
+        The same samples as `synthesize` with the same seed and look_ahead, however the mel is cut; streaming.py has the
+        latency. A portion (hop_length + M, f) has the recording's frames before the mel's: the pitch is then theirs.
+        """
+        how = speaking.sampling(self.config, temperature, settle, seed, backend, False)
+        for wav in streaming.spoken(self, [mel_frames], speaker, how, look_ahead, normal):
+            yield wav[0]

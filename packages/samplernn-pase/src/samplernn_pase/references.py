@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from vocoder_core.speakers import Speakers
+
 from .pase import PASE, SHORTEST
-from .speaker import Given
+from .speaker import Given, SpeakerConfig
 
 if TYPE_CHECKING:
     from .speaker_vectors import Vectors
@@ -75,3 +77,12 @@ class References(Given):
         first = int(torch.randint(self.waves.shape[1] - window + 1, ()))
         made: Tensor = self.encoder(self.waves[whose, first : first + window])
         return made[back]
+
+
+def known(config: SpeakerConfig, speakers: tuple[str, ...]) -> Speakers | Given | None:
+    """The speakers that a model knows by name: with learned vectors, or with given ones; None where it knows nobody."""
+    if not speakers or not config.size:
+        return None
+    if config.provider == "lookup":
+        return Speakers(speakers, config.size)
+    return (References if config.provider == "pase-finetune" else Given)(speakers, config.size)

@@ -14,11 +14,12 @@ from vocoder_core.pitch import track
 from vocoder_core.recurrent.narrow import Precision
 from vocoder_core.recurrent.streams import Backend
 from vocoder_core.speakers import Who
+from vocoder_core.streaming.pieces import InMemory
 
 from .content import LF0
 
 if TYPE_CHECKING:
-    from .model import SampleRNNPASE
+    from .model import SampleRNNPASE, SampleRNNPASEConfig
 
 ITERATIONS = 16  # of Griffin-Lim: enough for the pitch of a mel
 
@@ -39,26 +40,47 @@ class Sampling:
             raise ValueError(f"settle is {self.settle}; expected 0 or more steps")
 
 
+def sampling(
+    config: SampleRNNPASEConfig, temperature: float | None, settle: int | None, seed: int | Sequence[int] | None,
+    backend: Backend, progress: bool,
+) -> Sampling:  # fmt: skip
+    """How samples are drawn: as is said, else as the config says."""
+    temperature = config.temperature if temperature is None else temperature
+    return Sampling(temperature, config.settle if settle is None else settle, seed, backend, progress)
+
+
 def speak(
-    model: SampleRNNPASE, mel: Tensor, speaker: Who | None, pitch: Tensor | None, normal: Tensor | None, how: Sampling
-) -> Tensor:
+    model: SampleRNNPASE, mel: Tensor, speaker: Who | None, pitch: Tensor | None, normal: Tensor | None, how: Sampling,
+    look_ahead: int | None = None,
+) -> Tensor:  # fmt: skip
     """Waves (B, F * hop), as `SampleRNNPASE.synthesize` has them. Row by row up to what the loops are told.
 
     In a batch BLAS rounds otherwise, and the last bit of a condition can turn a sample, then all others.
     """
     from .generate import generate
+    from .streaming import LONG, spoken
 
     content = raw(model, mel)
+    checked_settle(model, how)
+    long = content.shape[1] > LONG and pitch is None and model.config.content.kind == "mel80"
+    if content.shape[1] and (long or look_ahead is not None):
+        rows = [InMemory(row.t()) for row in content]
+        wav = torch.cat(list(spoken(model, rows, speaker, how, look_ahead, normal)), dim=1)
+        return wav if mel.dim() == 3 else wav[0]
     tracks = pitch
     if model.config.labels.pitch and tracks is None and content.shape[1]:
         tracks = torch.cat([pitch_of_mel(model, row) for row in content.split(1)]) if len(content) else None
     wav = generate(model, content, speaker, tracks, normal, how)
     if how.settle and wav.numel():
-        if model.config.content.kind != "mel80":
-            raise ValueError(f"settle is {how.settle} with content {model.config.content.kind}; expected mel80, or 0")
         mels = content.transpose(1, 2)
         wav = torch.cat([settled(*row, model.config.mel, how.settle) for row in zip(wav.split(1), mels.split(1))])
     return wav if mel.dim() == 3 else wav[0]
+
+
+def checked_settle(model: SampleRNNPASE, how: Sampling) -> None:
+    """Raises ValueError for steps of settling where there is no mel to settle on."""
+    if how.settle and model.config.content.kind != "mel80":
+        raise ValueError(f"settle is {how.settle} with content {model.config.content.kind}; expected mel80, or 0")
 
 
 def raw(model: SampleRNNPASE, mel: Tensor) -> Tensor:

@@ -117,11 +117,11 @@ def row_by_row(made: Callable[[slice], Conditioned], rows: int) -> Conditioned:
 
 def vocode(model: VQVAEVC, mel: Tensor, pitch: tuple[Tensor, Tensor] | None, how: Sampling) -> Tensor:
     """Waves (B, F * hop) of mels (B, M, F), as a vocoder. Raises ValueError for a model that hears no mel."""
-    from .streaming import LONG, heard, spoken
+    from . import streaming
 
-    condition = heard(model)
-    if mel.shape[2] and (how.look_ahead is not None or (pitch is None and mel.shape[2] > LONG)):
-        return torch.cat(list(spoken(model, [InMemory(row) for row in mel], how, how.look_ahead)), dim=1)
+    condition = streaming.heard(model)
+    if mel.shape[2] and (how.look_ahead is not None or (pitch is None and mel.shape[2] > streaming.LONG)):
+        return torch.cat(list(streaming.spoken(model, [InMemory(row) for row in mel], how)), dim=1)
 
     def made(row: slice) -> Conditioned:
         track = (pitch[0][row], pitch[1][row]) if pitch is not None else None
@@ -138,7 +138,7 @@ def copy(model: VQVAEVC, wav: Tensor, speaker: Who | None, how: Sampling) -> Ten
 
     A model of the wave has nothing but codes; a model of mels, a codec's decoder too, hears mel and pitch as they are.
     """
-    from .streaming import LONG, spoken
+    from . import streaming
 
     if model.quantizer is not None and (speaker is not None or isinstance(model.condition, WaveCodes)):
         return decode(model, encode(model, wav), speaker, how)
@@ -146,9 +146,9 @@ def copy(model: VQVAEVC, wav: Tensor, speaker: Who | None, how: Sampling) -> Ten
     if isinstance(model.condition, Frames):
         if speaker is not None:
             model.who(speaker, batch)  # says that it has none
-        if how.look_ahead is not None or batch.shape[1] > LONG * model.config.mel.hop_length:
+        if how.look_ahead is not None or batch.shape[1] > streaming.LONG * model.config.mel.hop_length:
             frames = [heard_frames(in_portions(row, model.config.mel), model.config.mel) for row in batch]
-            return torch.cat(list(spoken(model, frames, how, how.look_ahead)), dim=1)
+            return torch.cat(list(streaming.spoken(model, frames, how)), dim=1)
         mel = torch.cat([log_mel(row, model.config.mel) for row in batch.split(1)])
         tracks = [track for row in batch.split(1) if (track := model.condition.pitch(row)) is not None]
         pitch = (torch.cat([lag for lag, _ in tracks]), torch.cat([v for _, v in tracks])) if tracks else None

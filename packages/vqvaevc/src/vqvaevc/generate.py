@@ -39,6 +39,7 @@ class Sampling:
     backend: Backend = "auto"  # "torch"; CUDA: "graph"; a CPU: "numba", "int8", "int16"; auto: graph or numba
     progress: bool = False
     precision: Precision = "fp32"  # of the weights in a graph; "bf16", "fp16": half as much is read
+    look_ahead: int | None = None  # frames heard ahead, as streaming.py has it; None: all
 
     def __post_init__(self) -> None:
         if self.settle < 0:

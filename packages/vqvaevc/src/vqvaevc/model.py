@@ -99,14 +99,12 @@ class VQVAEVC(Vocoder):
         if known:
             learned = config.speaker == "learned"
             self.speakers = Speakers(config.speakers, config.speaker_size) if learned else OneHot(config.speakers)
-        self.timing = timed(
-            config.encoder.source, config.encoder.strides, config.overtone.warmup, config.overtone.advance
-        )
-        self.condition = conditioner(
-            config.encoder, config.mel, config.quantizer, config.labels, self.timing, self.speaker_size, known
-        )
-        told = self.speaker_size if config.overtone.speaker else 0
         size, lab = config.overtone, config.labels
+        self.timing = timed(config.encoder.source, config.encoder.strides, size.warmup, size.advance)
+        self.condition = conditioner(
+            config.encoder, config.mel, config.quantizer, lab, self.timing, self.speaker_size, known
+        )
+        told = self.speaker_size if size.speaker else 0
         self.overtone = Overtone(size, self.timing, lab.past_channels, self.condition.channels, told)
         self.wavernn = WaveRNN(lab, size.rnn, size.hidden, size.linear, told)
 
@@ -172,11 +170,10 @@ class VQVAEVC(Vocoder):
         """Waves (B, T), float32 in [-1, 1], of codes, said by a speaker: a name, one a row, numbers or vectors.
 
         temperature: 1 samples the model's distribution, towards 0 it takes the likeliest sample. settle: steps of
-        Griffin-Lim that bring the wave to its mel (default: the config's). seed: the same seed
-        gives the same samples, alone or in a batch; a sequence gives each row its own; None: any. backend: "torch" is
-        the reference loop, "numba" the compiled one for CPUs, "auto" the faster one.
+        Griffin-Lim that bring the wave to its mel (default: the config's). seed: the same seed gives the same samples,
+        alone or in a batch; a sequence gives each row its own; None: any. backend: generate.Sampling.
         """
-        return conversion.decode(self, codes, speaker, self._how(temperature, settle, seed, backend, progress))
+        return conversion.decode(self, codes, speaker, self.how(temperature, settle, seed, backend, progress))
 
     @torch.inference_mode()
     def convert(
@@ -187,9 +184,8 @@ class VQVAEVC(Vocoder):
 
         wav (T,), (1, T) or (B, T) with as many targets; the rest as in `decode`. Raises ValueError for an unknown name.
         """
-        made = conversion.convert(
-            self, wav if wav.dim() == 2 else wav[None], target, self._how(temperature, settle, seed, backend, progress)
-        )
+        how = self.how(temperature, settle, seed, backend, progress)
+        made = conversion.convert(self, wav if wav.dim() == 2 else wav[None], target, how)
         return made[0] if wav.dim() == 1 and isinstance(target, str) else made
 
     @torch.inference_mode()
@@ -202,7 +198,7 @@ class VQVAEVC(Vocoder):
 
         None: in their own, where the decoder hears mels; no codes are used then. look_ahead: as in `synthesize`.
         """
-        how = self._how(temperature, settle, seed, backend, progress, look_ahead)
+        how = self.how(temperature, settle, seed, backend, progress, look_ahead)
         made = conversion.copy(self, wav if wav.dim() == 2 else wav[None], speaker, how)
         return made if wav.dim() == 2 else made[0]
 
@@ -217,9 +213,8 @@ class VQVAEVC(Vocoder):
         pitch: lags in samples and voicing, (B, F) each; None: read off the mel. look_ahead: frames, as
         `synthesize_stream` has it; None: all of up to a minute. The rest as in `decode`.
         """
-        batch = self.checked(mel)
-        how = self._how(temperature, settle, seed, backend, progress, look_ahead)
-        wav = conversion.vocode(self, batch, pitch, how)
+        how = self.how(temperature, settle, seed, backend, progress, look_ahead)
+        wav = conversion.vocode(self, self.checked(mel), pitch, how)
         return wav if mel.dim() == 3 else wav[0]
 
     def synthesize_stream(
@@ -231,18 +226,8 @@ class VQVAEVC(Vocoder):
         The same samples as `synthesize` with the same seed and look_ahead, however the mel is cut; streaming.py has the
         latency. A portion (hop_length + M, f) has the recording's frames before the mel's: the pitch is then theirs.
         """
-        how = self._how(temperature, settle, seed, backend, False)
-        for wav in streaming.spoken(self, [mel_frames], how, look_ahead):
-            yield wav[0]
-
-    def infer_stream(
-        self, portions: Tensor | Iterator[Tensor], speaker: Who | None = None, *, temperature: float = 1.0,
-        settle: int | None = None, seed: int | None = None, backend: Backend = "auto",
-        look_ahead: int | None = streaming.LOOK_AHEAD,
-    ) -> Iterator[Tensor]:  # fmt: skip
-        """The same of a recording in portions (t,), whole frames together, as `infer` makes them; or of one (T,)."""
-        how = self._how(temperature, settle, seed, backend, False)
-        for wav in streaming.copied(self, portions, speaker, how, look_ahead):
+        how = self.how(temperature, settle, seed, backend, look_ahead=look_ahead)
+        for wav in streaming.spoken(self, [mel_frames], how):
             yield wav[0]
 
     def told(self, wav: Tensor, made: Conditioned, noise: Tensor | None = None) -> Told:
@@ -256,9 +241,10 @@ class VQVAEVC(Vocoder):
         who = vectors(speaker, self.speaker_size, self.speakers, rows)
         return None if who is None else who.to(self.wavernn.gru.weight_hh.dtype)
 
-    def _how(
-        self, temperature: float, settle: int | None, seed: int | Sequence[int] | None, backend: Backend, progress: bool,
-        look_ahead: int | None = None,
+    def how(
+        self, temperature: float = 1.0, settle: int | None = None, seed: int | Sequence[int] | None = None,
+        backend: Backend = "auto", progress: bool = False, look_ahead: int | None = None,
     ) -> Sampling:  # fmt: skip
-        settle = self.config.settle if settle is None else settle
-        return Sampling(temperature, settle, seed, backend, progress=progress, look_ahead=look_ahead)
+        """How samples are drawn, as the methods here are told."""
+        steps = self.config.settle if settle is None else settle
+        return Sampling(temperature, steps, seed, backend, progress, look_ahead=look_ahead)

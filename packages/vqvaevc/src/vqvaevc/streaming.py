@@ -6,8 +6,8 @@
     settled             |<before>|<- piece ->|<- look-ahead ->|        Griffin-Lim on windows of what was said
 
 `look_ahead` None is what `synthesize` does: windows of LONG frames, so that up to a minute is one window, the whole.
-Models of codes of the wave need none of this: each code is heard as soon as it is made, 1,023 samples ahead (timing.py),
-and what makes them goes on in steps of condition.CODES.
+Models of codes of the wave need none of it: each code is heard as soon as it is made, 1,023 samples ahead (timing.py);
+they are made condition.CODES at a time.
 """
 
 from __future__ import annotations
@@ -51,17 +51,15 @@ def grids(model: VQVAEVC, look_ahead: int | None, settle: int) -> tuple[Grid, Gr
 
 
 @torch.inference_mode()
-def spoken(
-    model: VQVAEVC, rows: Sequence[Iterable[Tensor] | Source], how: Sampling, look_ahead: int | None
-) -> Iterator[Tensor]:
+def spoken(model: VQVAEVC, rows: Sequence[Iterable[Tensor] | Source], how: Sampling) -> Iterator[Tensor]:
     """Waves (B, n * hop) of mels in portions (M, f), or of (hop + M, f): with the recording's frames before them.
 
     Raises ValueError as conversion.vocode does.
     """
     condition, hop = heard(model), model.config.mel.hop_length
-    grid, settling = grids(model, look_ahead, how.settle)
+    grid, settling = grids(model, how.look_ahead, how.settle)
     stream, each = Stream(model, len(rows), None, how), hop // UNIT
-    step = max(1, CHUNK // hop) if look_ahead is None else 1
+    step = max(1, CHUNK // hop) if how.look_ahead is None else 1
 
     def said() -> Iterator[tuple[Tensor, Tensor]]:
         for pieces in zip(*(_told(model, condition, row, grid) for row in rows)):
@@ -87,9 +85,7 @@ def heard(model: VQVAEVC) -> Frames:
 
 
 @torch.inference_mode()
-def copied(
-    model: VQVAEVC, wav: Tensor | Iterator[Tensor], speaker: Who | None, how: Sampling, look_ahead: int | None
-) -> Iterator[Tensor]:
+def copied(model: VQVAEVC, wav: Tensor | Iterator[Tensor], speaker: Who | None, how: Sampling) -> Iterator[Tensor]:
     """Waves (1, t) of a wave (T,), T whole frames, or of portions of it, as conversion.copy makes them.
 
     Raises ValueError for a voice that needs the whole recording.
@@ -104,7 +100,7 @@ def copied(
         raise ValueError(
             f"{speaker} by codes of a mel, whose pitch is moved as a whole; expected the whole recording, or no speaker"
         )
-    yield from spoken(model, [heard_frames(pieces, model.config.mel)], how, look_ahead)
+    yield from spoken(model, [heard_frames(pieces, model.config.mel)], how)
 
 
 def _by_codes(
@@ -151,5 +147,7 @@ def _told(
 def _own(made: Conditioned, window: Window, blocks: int) -> Conditioned:
     """What is told of the blocks of a window's piece."""
     first, last = window.before * blocks, (window.before + window.count) * blocks
-    named = {name: getattr(made, name) for name in ("filters", "gain", "lag", "voicing")}
-    return replace(made, **{name: None if each is None else each[:, first:last] for name, each in named.items()})
+    parts = [
+        None if each is None else each[:, first:last] for each in (made.filters, made.gain, made.lag, made.voicing)
+    ]
+    return replace(made, filters=parts[0], gain=parts[1], lag=parts[2], voicing=parts[3])

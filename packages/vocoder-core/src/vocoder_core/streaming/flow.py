@@ -37,6 +37,25 @@ def add_stream_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
+def add_look_ahead(parser: argparse.ArgumentParser, default: int) -> None:
+    """--look-ahead; default: with --stream."""
+    parser.add_argument(
+        "--look-ahead", type=int, metavar="FRAMES",
+        help=f"how much of what comes is heard before a frame is said (default: all; with --stream {default})",
+    )  # fmt: skip
+
+
+def look_ahead(arguments: argparse.Namespace, default: int) -> int | None:
+    """What was asked for; None: all."""
+    given: int | None = arguments.look_ahead
+    return default if given is None and arguments.stream else given
+
+
+def asked(arguments: argparse.Namespace) -> bool:
+    """Whether what comes is to be heard piece by piece."""
+    return bool(arguments.stream or arguments.look_ahead is not None)
+
+
 def check(arguments: argparse.Namespace) -> None:
     """Raise ValueError for arguments of `parser` with stream=True that do not go together."""
     from ..audio import MAX_RATE, MIN_RATE

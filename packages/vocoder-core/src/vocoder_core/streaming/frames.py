@@ -88,6 +88,26 @@ def mel_frames(portions: Iterable[Tensor], config: MelConfig) -> Iterator[Tensor
     yield stream.close()
 
 
+def heard_frames(portions: Iterable[Tensor], config: MelConfig) -> Iterator[Tensor]:
+    """Of a wave in portions (t,) its frames over those of its log-mel, (hop_length + M, n), once both are known."""
+    stream, hop = MelStream(config), config.hop_length
+    wave, mel = torch.zeros(0), torch.zeros(config.n_mels, 0)
+    for portion in portions:
+        wave = torch.cat([wave.to(portion), portion])
+        mel = torch.cat([mel.to(portion), stream(portion)], dim=1)
+        count = mel.shape[1]
+        if count:
+            yield torch.cat([wave[: count * hop].unflatten(0, (-1, hop)).t(), mel])
+            wave, mel = wave[count * hop :], mel[:, :0]
+    mel = torch.cat([mel, stream.close()], dim=1)
+    yield torch.cat([wave[: mel.shape[1] * hop].unflatten(0, (-1, hop)).t(), mel])
+
+
+def in_portions(wav: Tensor, config: MelConfig) -> Iterator[Tensor]:
+    """A wave (T,) in portions of MOST frames."""
+    return iter(wav.split(MOST * config.hop_length))
+
+
 def whole_frames(portions: Iterable[Tensor], hop: int) -> Iterator[Tensor]:
     """A wave in portions (t,), with zeros behind it: whole frames, one at least."""
     count, last = 0, torch.zeros(0)
