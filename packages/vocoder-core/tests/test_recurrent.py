@@ -137,7 +137,7 @@ def test_the_largest_is_numpys(offset: float, count: int) -> None:
 @pytest.mark.parametrize("offset", [-100.0, 0.0, 100.0])
 def test_products_are_numpys(offset: float) -> None:
     """Also when every feature is off, and when every one is on."""
-    from vocoder_core.recurrent import primitives
+    from vocoder_core.recurrent import floats, primitives
 
     rng = np.random.default_rng(0)
     weight, bias, x = (rng.standard_normal(shape).astype(np.float32) for shape in ((43, 101), 101, 43))
@@ -145,7 +145,7 @@ def test_products_are_numpys(offset: float) -> None:
     primitives.affine_of_active(weight, bias, x + np.float32(offset), np.empty(43, np.int64), out)
     expected = np.maximum(x + np.float32(offset), 0).astype(np.float64) @ weight + bias
     np.testing.assert_allclose(out, expected, rtol=1e-5, atol=1e-5)
-    primitives.affine(np.ascontiguousarray(weight.T), bias, x, out)
+    floats.affine(np.ascontiguousarray(weight.T), bias, x, out)
     np.testing.assert_allclose(out, x.astype(np.float64) @ weight + bias, rtol=1e-5, atol=1e-5)
 
 
@@ -160,21 +160,21 @@ def test_pack_copies_to_cache_lines() -> None:
 
 def test_products_of_16_bit_weights_are_those_of_the_floats_they_hold() -> None:
     """Of every finite 16-bit float, subnormal and negative ones, and of both products."""
-    from vocoder_core.recurrent import primitives
+    from vocoder_core.recurrent import floats, primitives
 
     every = np.arange(2**16, dtype=np.uint16).view(np.float16)
     weight = every[np.isfinite(every)].reshape(-1, 1)
     out = np.empty(len(weight), np.float32)
-    primitives.affine(weight.view(np.int16), np.zeros(len(weight), np.float32), np.array([0.5], np.float32), out)
+    floats.affine(weight.view(np.int16), np.zeros(len(weight), np.float32), np.array([0.5], np.float32), out)
     np.testing.assert_array_equal(out, weight[:, 0].astype(np.float32) / 2)
     rng = np.random.default_rng(0)
-    floats = rng.standard_normal((43, 101)).astype(np.float16)
+    halves = rng.standard_normal((43, 101)).astype(np.float16)
     bias, x = (rng.standard_normal(size).astype(np.float32) for size in (101, 43))
     found, active = np.empty(101, np.float32), np.empty(43, np.int64)
-    primitives.affine_of_active(floats.view(np.int16), bias, x, active, found)
-    np.testing.assert_allclose(found, np.maximum(x, 0).astype(np.float64) @ floats + bias, rtol=1e-5, atol=1e-5)
-    primitives.affine(np.ascontiguousarray(floats.T).view(np.int16), bias, x, found)
-    np.testing.assert_allclose(found, x.astype(np.float64) @ floats + bias, rtol=1e-5, atol=1e-5)
+    primitives.affine_of_active(halves.view(np.int16), bias, x, active, found)
+    np.testing.assert_allclose(found, np.maximum(x, 0).astype(np.float64) @ halves + bias, rtol=1e-5, atol=1e-5)
+    floats.affine(np.ascontiguousarray(halves.T).view(np.int16), bias, x, found)
+    np.testing.assert_allclose(found, x.astype(np.float64) @ halves + bias, rtol=1e-5, atol=1e-5)
 
 
 def test_pack_takes_16_bits_only_where_nothing_is_lost() -> None:

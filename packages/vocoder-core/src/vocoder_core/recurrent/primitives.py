@@ -1,9 +1,9 @@
 """Arithmetic of kernels that make one stream of samples on one core, compiled by numba when it is first used.
 
 Each weight of such a network is used once a sample, so the speed is that at which one core reads its last-level cache.
-Hence dot products over whole rows, which LLVM turns into four independent vector accumulators, and beside them nothing
-that costs more than 1 %: exp, sigmoid and tanh are polynomials without a branch or a call, so they are vectorised with
-the loop around them. The same in torch: draws.draw, torch.nn.GRU.
+Hence dot products over whole rows (floats.py), and beside them nothing that costs more than 1 %: exp, sigmoid and tanh
+are polynomials without a branch or a call, so they are vectorised with the loop around them. The same in torch:
+draws.draw, torch.nn.GRU.
 
 No threads inside a stream. The arithmetic of a row does not depend on the batch it is in.
 """
@@ -36,7 +36,7 @@ _ONE, _TWO, _HALF, _LOWEST, _HIGHEST = _F(1), _F(2), _F(0.5), _F(-87), _F(88)  #
 
 MAGNITUDE = np.int32(2**31 - 1)  # all bits of a float but its sign
 _FACTOR = _F(2.0**112)
-_FIELDS = np.int32(-0x70002000)  # of a sign-extended 16-bit float, moved up by 13 bits: its sign, exponent and fraction
+FIELDS = np.int32(-0x70002000)  # of a sign-extended 16-bit float, moved up by 13 bits: its sign, exponent and fraction
 
 
 @exactly
@@ -88,7 +88,7 @@ def ready(weight: np.ndarray, x: Any) -> Any:
 @numba.extending.overload(number, inline="always", strict=False)
 def _number(stored: Any) -> Any:
     if stored == numba.int16:
-        return lambda stored: np.int32((np.int32(stored) << np.int32(13)) & _FIELDS).view(np.float32)
+        return lambda stored: np.int32((np.int32(stored) << np.int32(13)) & FIELDS).view(np.float32)
     return lambda stored: stored
 
 
@@ -97,31 +97,6 @@ def _ready(weight: Any, x: Any) -> Any:
     if weight.dtype == numba.int16:
         return lambda weight, x: x * _FACTOR
     return lambda weight, x: x
-
-
-@summing
-def affine(weight: np.ndarray, bias: np.ndarray, x: np.ndarray, out: np.ndarray) -> None:
-    """out = weight @ x + bias; (R, C) float32 or int16 (`number`), (R,), (C,) -> (R,)."""
-    rows, columns = weight.shape
-    y = ready(weight, x)
-    for i in range(rows):
-        total = _F(0)
-        for j in range(columns):
-            total += number(weight[i, j]) * y[j]
-        out[i] = total + bias[i]
-
-
-@summing
-def affine_of_rows(weight: np.ndarray, bias: np.ndarray, x: np.ndarray, out: np.ndarray) -> None:
-    """`affine` of B vectors, x (B, C), out (B, R): a row of weights meets them all while it lies in the first cache."""
-    rows, columns = weight.shape
-    y = ready(weight, x)
-    for i in range(rows):
-        for b in range(len(x)):
-            total = _F(0)
-            for j in range(columns):
-                total += number(weight[i, j]) * y[b, j]
-            out[b, i] = total + bias[i]
 
 
 @exactly
@@ -138,7 +113,7 @@ def affine_of_active(weight: np.ndarray, bias: np.ndarray, x: np.ndarray, active
 def affine_of_active_rows(
     weight: np.ndarray, bias: np.ndarray, x: np.ndarray, active: np.ndarray, out: np.ndarray
 ) -> None:
-    """`affine_of_active` of B vectors, x (B, L), out (B, Q): PART rows of weights meet them all in the second cache."""
+    """The same of B vectors, x (B, L), out (B, Q): PART rows of weights meet them all in the second cache."""
     for b in range(len(x)):
         out[b] = bias
     for first in range(0, len(weight), PART):

@@ -1,7 +1,7 @@
 """Products of kernels with whatever their weights are: arrays of floats, or matrices in whole numbers.
 
 A kernel written with these runs in every tier: which products it makes is decided when it is compiled, by the types of
-its weights. Floats: primitives.py; whole numbers: integers_kernel.py.
+its weights. Floats: floats.py and primitives.py; whole numbers: integers_kernel.py.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numba
 import numba.extending
 import numpy as np
 
-from . import integers_kernel, primitives
+from . import floats, integers_kernel, primitives
 from .primitives import exactly
 
 
@@ -33,9 +33,9 @@ def affine_of_active(weight: Any, bias: np.ndarray, x: np.ndarray, active: np.nd
 @numba.extending.overload(affine, strict=False)
 def _affine(weight: Any, bias: Any, x: Any, out: Any) -> Any:
     if x.ndim == 1:
-        made = primitives.affine if isinstance(weight, numba.types.Array) else _one
+        made = floats.affine if isinstance(weight, numba.types.Array) else _one
     else:
-        made = primitives.affine_of_rows if isinstance(weight, numba.types.Array) else integers_kernel.products
+        made = floats.affine_of_rows if isinstance(weight, numba.types.Array) else integers_kernel.products
     return lambda weight, bias, x, out: made(weight, bias, x, out)
 
 
