@@ -216,7 +216,8 @@ def test_narrow_products_are_of_rounded_numbers_summed_wide(name: str, dtype: to
     x, weight, bias = (torch.randn(shape, generator=generator) for shape in ((3, 50), (20, 50), (20,)))
     narrow = Narrow(dtype)
     with narrow:
-        found = [torch.nn.functional.linear(x, weight, bias), x @ weight.t() + bias, torch.addmm(bias, x, weight.t())]
+        found = [torch.nn.functional.linear(x, weight, bias), x @ weight.t() + bias, torch.addmm(bias, x, weight.t()),
+                 (x.unflatten(0, (3, 1)) @ weight.t()).flatten(0, 1) + bias]  # fmt: skip
     for each in found:
         assert each.dtype == torch.float32
         np.testing.assert_allclose(each, rounded(x) @ rounded(weight).T + bias.double().numpy(), atol=1e-5)

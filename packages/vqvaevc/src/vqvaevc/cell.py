@@ -33,20 +33,22 @@ class Cell:
 
     def __init__(self, model: Any, state: State, speaker: Tensor | None) -> None:
         """speaker (B, S)."""
-        self.model, self.speaker = model, speaker
+        self.model = model
         self.draws = 2 if model.config.labels.kind == "dual" else 1
         self.read, self.inner, self.heard = list(state.read), list(state.inner), list(state.heard)
         self.hidden = list(state.hidden)
         grus = [*(rnn.gru for rnn in model.overtone.rnns), model.wavernn.gru]
         self.grus = [(gru.input_weight(), gru.bias_of(speaker), gru.weight_hh, gru.bias_hh) for gru in grus]
-        self.waiting: list[list[Tensor]] = [[], [], []]  # vectors that each convolution is yet to read
-        self.drawn: list[Tensor] = []  # labels of the sample under way
+        self.convs = [[wide(half, speaker) for half in conv.halves] for conv in model.overtone.convs]
+        spreads = [rnn.spread for rnn in model.overtone.rnns]
+        self.spreads = [(each.weight.permute(2, 1, 0).flatten(0, 1), each.bias.repeat(4)) for each in spreads]
         self.teller = teller(model.config.labels, state)
 
     def begin(self, told: Units) -> None:
         """A unit begins."""
         self.teller.begin(told)
-        self.t = 0
+        self.waiting: list[list[Tensor]] = [[], [], []]  # vectors that each convolution is yet to read
+        self.t, self.drawn = 0, list[Tensor]()  # labels of the sample under way
         if told.count:
             self.by64 = self.upper(0, torch.cat([self.heard[2], told.vectors[..., 0]], dim=1))
 
@@ -74,8 +76,7 @@ class Cell:
     def upper(self, i: int, x: Tensor) -> Tensor:
         """The four vectors (B, 4, R) of a step of rnn i that reads x (B, I)."""
         self.hidden[i] = stepped(*self.products(i, x), self.hidden[i])
-        spread: Tensor = self.model.overtone.rnns[i].spread(self.hidden[i][:, :, None])
-        return spread.transpose(1, 2)
+        return F.linear(self.hidden[i], *self.spreads[i]).unflatten(1, (4, -1))
 
     def products(self, i: int, x: Tensor) -> tuple[Tensor, Tensor]:
         """Entry and recurrent product (B, 3H) of GRU i that reads x (B, I), or what of it is known so far."""
@@ -103,10 +104,10 @@ class Cell:
         self.waiting[i].append(vector)
         if len(self.waiting[i]) < KERNEL:
             return
-        first, second = self.model.overtone.convs[i].halves
+        first, second = self.convs[i]
         read = torch.cat([self.read[i], torch.stack(self.waiting[i], dim=1)], dim=1)
-        inner = torch.cat([self.inner[i], first(read.transpose(1, 2), self.speaker).transpose(1, 2)], dim=1)
-        self.heard[i] = second(inner.transpose(1, 2), self.speaker)[:, :, 0]
+        inner = torch.cat([self.inner[i], convolved(read, *first)], dim=1)
+        self.heard[i] = convolved(inner, *second)[:, 0]
         self.read[i], self.inner[i], self.waiting[i] = read[:, -2:], inner[:, -2:], []
         if i < 2:
             self.look(i + 1, self.heard[i])
@@ -124,6 +125,18 @@ class Cell:
         self.read, self.inner, self.heard = state[:3], state[3:6], state[6:9]
         self.hidden = state[9:13]
         self.teller.resume(state[13:])
+
+
+def wide(half: Any, speaker: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Weights (2C, C_in KERNEL) of half a convolution and its biases (B, 1, 2C) for those who speak."""
+    bias = half.wide.bias[None] if half.speaker is None else half.wide.bias + half.speaker(speaker)
+    return half.wide.weight.flatten(1), bias[:, None]
+
+
+def convolved(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """(B, n, C) of half a convolution that reads x (B, 2 n + 2, C_in): as a product; cuDNN would round to TF32."""
+    a, b = (F.linear(x.unfold(1, KERNEL, 2).flatten(2), weight) + bias).chunk(2, dim=2)
+    return torch.sigmoid(a) * torch.tanh(b)
 
 
 def stepped(entry: Tensor, product: Tensor, hidden: Tensor) -> Tensor:

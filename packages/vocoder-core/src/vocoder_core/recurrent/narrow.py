@@ -30,7 +30,7 @@ def check_precision(precision: str, backend: str = "graph") -> None:
 
 
 class Narrow(TorchFunctionMode):
-    """While entered, products (B, I) x (I, O) by float32 weights are of 16-bit numbers.
+    """While entered, products (..., I) x (I, O) by float32 weights are of 16-bit numbers.
 
     known: weights that are rounded so far; with `learning` new ones are added, else they are met as they are. Each is
     kept, so that no other can come to lie where it lay.
@@ -50,14 +50,14 @@ class Narrow(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
     def product(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor | None:
-        """x (B, I) times weight (O, I), plus bias; None where there is nothing to narrow."""
+        """x (..., I) times weight (O, I), plus bias; None where there is nothing to narrow."""
         wide = torch.float32
-        if x.dim() != 2 or weight.dim() != 2 or x.dtype != wide or weight.dtype != wide:
+        if x.dim() < 2 or weight.dim() != 2 or x.dtype != wide or weight.dtype != wide:
             return None
         rounded = self.rounded(weight)
         if rounded is None:
             return None
-        made = summed(x.to(self.dtype), rounded)
+        made = summed(x.flatten(0, -2).to(self.dtype), rounded).unflatten(0, x.shape[:-1])
         return made if bias is None else made + bias
 
     def rounded(self, weight: Tensor) -> Tensor | None:
