@@ -167,12 +167,12 @@ def vqvaevc_copies(model: Any, wav: np.ndarray, arguments: argparse.Namespace) -
 def settled_copies(name: str, copy: Any, model: Any, wav: np.ndarray, arguments: argparse.Namespace) -> Copies:
     """A system for each of --settle and --backend, or one at the checkpoint's own; at --temperature."""
     told = {"seed": 0} | ({} if arguments.temperature is None else {"temperature": arguments.temperature})
-    systems = [(settle, backend) for backend in arguments.backend or [None] for settle in arguments.settle or [None]]
     return {
         name + ("" if settle is None else f", settle {settle}") + (f", {backend}" if backend else ""): copy(
             model, wav, model.sample_rate, settle=settle, backend=backend or "auto", **told
         )
-        for settle, backend in systems
+        for backend in arguments.backend or [None]
+        for settle in arguments.settle or [None]
     }
 
 
