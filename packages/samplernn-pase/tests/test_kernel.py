@@ -61,14 +61,14 @@ def test_a_step_of_a_frame_tier_is_torchs_gru(channels: int) -> None:
 
 def test_tiers_step_when_they_are_due() -> None:
     """top at 0, mid at 0, 20, 40, 60; every sample its own vector."""
-    from samplernn_pase.kernel import hear
+    from samplernn_pase.kernel import advance_waves
 
     packed = Packed(network("concat"), 1)
     net, work = packed.net, packed.work(slice(0, 1))
-    heard, conds = np.zeros((1, 1, 160), np.float32), np.ones((1, 1, 6), np.float32)
+    lines, conds = (np.full((1, 160), 128), np.zeros((1, 1, 160), np.float32)), np.ones((1, 1, 6), np.float32)
     states, met = [], []
     for t in range(80):
-        hear(net, work, conds, heard, t)
+        advance_waves(net, work, conds, lines, t, 0)
         met.append(work.met[0].copy())
         states.append((work.top.hidden.copy(), work.mid.hidden.copy()))
     changed = [[t for t in range(1, 80) if not np.array_equal(states[t][k], states[t - 1][k])] for k in (0, 1)]

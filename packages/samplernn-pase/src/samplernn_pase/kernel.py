@@ -65,6 +65,7 @@ class Net(NamedTuple):
     mouth: Mouth
     classes: np.ndarray  # (Q,): what each code is of the wave; behind a prediction what it excites, in gains
     pitch: Pitch
+    taps: int  # samples of a step of the mid tier
     hop: int  # samples of a frame, and of what was heard before the first one
     memory: int  # codes before the first one
 
@@ -90,6 +91,7 @@ class Work(NamedTuple):
     features: np.ndarray  # (B, H)
     logits: np.ndarray  # (B, Q)
     predicted: np.ndarray  # (B,): of the next sample
+    known: np.ndarray  # (k,) int64
     values: np.ndarray  # (I,)
     active: np.ndarray  # (H,) int64
 
@@ -124,23 +126,25 @@ def step(tier: Tier, own: Steps, upper: np.ndarray, heard: np.ndarray, now: int)
 
 @exactly
 def hear(net: Net, work: Work, conds: np.ndarray, heard: np.ndarray, t: int) -> None:
-    """The steps that are due before sample t; `met` begins with what the mid tier and conds (B, K, C) say of it."""
-    size, width, now = work.top.gates.shape[1], work.met.shape[1], net.hop + t
-    taps, place = work.mid.vectors.shape[1] // width, t % net.hop
+    """The steps that are due before sample t, one that the mid tier steps at. conds (B, K, C)."""
+    size, width, now, place = work.top.gates.shape[1], work.met.shape[1], net.hop + t, t % net.hop
     if place == 0:
         own, nothing = np.ascontiguousarray(conds[:, t // net.hop]), np.zeros(size, _F)
         affine(net.top.conds, nothing, own, work.top.place)
         affine(net.mid.conds, nothing, own, work.mid.place)
         affine(net.mouth.conds, nothing[:width], own, work.place)
         step(net.top, work.top, work.top.vectors[:, :0], heard, now)
-    if place % taps == 0:
-        first = place // taps * size
-        step(net.mid, work.mid, work.top.vectors[:, first : first + size], heard, now)
-    first = place % taps * width
-    for b in range(len(heard)):
-        met, vectors, own = work.met[b], work.mid.vectors[b], work.place[b]
+    first = place // net.taps * size
+    step(net.mid, work.mid, work.top.vectors[:, first : first + size], heard, now)
+
+
+@exactly
+def begin(met: np.ndarray, vectors: np.ndarray, place: np.ndarray, k: int) -> None:
+    """met (B, H) <- the mid tier's k-th vector, of (B, 20 H), and what conds add (B, H)."""
+    width = met.shape[1]
+    for b in range(len(met)):
         for j in range(width):
-            met[j] = vectors[first + j] + own[j]
+            met[b, j] = vectors[b, k * width + j] + place[b, j]
 
 
 @exactly
@@ -158,13 +162,6 @@ def add_rows(table: np.ndarray, codes: np.ndarray, classes: int, out: np.ndarray
             out[j] += row0[j]
 
 
-@exactly
-def answer(mouth: Mouth, work: Work) -> None:
-    """work.logits, by all that met."""
-    affine_of_active(mouth.hidden, mouth.hidden_bias, work.met, work.active, work.features)
-    affine_of_active(mouth.logits, mouth.logits_bias, work.features, work.active, work.logits)
-
-
 # ---- mu-law of the wave
 
 
@@ -172,12 +169,14 @@ def answer(mouth: Mouth, work: Work) -> None:
 def advance_waves(net: Net, work: Work, conds: np.ndarray, lines: Any, t: int, k: int) -> None:
     """work.logits of sample t. conds (B, K, C); lines: codes (B, memory + n) int64, waves heard (B, 1, hop + n)."""
     codes, heard = lines
-    hear(net, work, conds, heard, t)
-    classes, now = len(net.classes), net.memory + t
-    taps = len(net.mouth.tables) // classes
+    if t % net.taps == 0:
+        hear(net, work, conds, heard, t)
+    mouth, met, classes, now = net.mouth, work.met, len(net.classes), net.memory + t
+    begin(met, work.mid.vectors, work.place, t % net.taps)
     for b in range(len(codes)):
-        add_rows(net.mouth.tables, codes[b, now - taps : now], classes, work.met[b])
-    answer(net.mouth, work)
+        add_rows(mouth.tables, codes[b, now - net.taps : now], classes, met[b])
+    affine_of_active(mouth.hidden, mouth.hidden_bias, met, work.active, work.features)
+    affine_of_active(mouth.logits, mouth.logits_bias, work.features, work.active, work.logits)
 
 
 @exactly
@@ -194,32 +193,40 @@ def take_waves(net: Net, work: Work, conds: np.ndarray, lines: Any, t: int, k: i
 def advance_excitations(net: Net, work: Work, told: Told, lines: Any, t: int, k: int) -> None:
     """The same; lines: codes (B, memory + n) int64, excitations and waves heard (B, 2, hop + n), waves (B, hop + n)."""
     codes, heard, wav = lines
-    hear(net, work, told.conds, heard, t)
+    if t % net.taps == 0:
+        hear(net, work, told.conds, heard, t)
+    mouth, met, known, values = net.mouth, work.met, work.known, work.values
+    begin(met, work.mid.vectors, work.place, t % net.taps)
+    at, now, f, classes, half = net.memory + t, net.hop + t, t // net.hop, net.classes, len(net.classes) // 2
     for b in range(len(codes)):
-        foresee(net, work, told, codes[b], wav[b], t, b)
-    answer(net.mouth, work)
+        work.predicted[b] = foreseen(told.filters[b, f], wav[b], now)
+        known[0], known[1] = code_of(wav[b, now - 1], half), code_of(work.predicted[b], half)
+        if len(values):
+            ahead = ago(net.pitch, classes, codes[b], at - told.lag[b, f], told.voicing[b, f], values)
+            known[2] = code_of(ahead, half)
+        add_rows(mouth.tables, codes[b, at - net.taps : at], len(classes), met[b])
+        add_rows(mouth.told, known, len(classes), met[b])
+        add_values(mouth.values, values, met[b])
+    affine_of_active(mouth.hidden, mouth.hidden_bias, met, work.active, work.features)
+    affine_of_active(mouth.logits, mouth.logits_bias, work.features, work.active, work.logits)
 
 
 @exactly
-def foresee(net: Net, work: Work, told: Told, codes: np.ndarray, wav: np.ndarray, t: int, b: int) -> None:
-    """What is told of sample t of stream b meets: codes of the past, the prediction, and what was one period ago."""
-    mouth, met, classes, half = net.mouth, work.met[b], len(net.classes), len(net.classes) // 2
-    at, now, f, foreseen = net.memory + t, net.hop + t, t // net.hop, 0.0
-    taps = len(mouth.tables) // classes
-    for k in range(1, told.filters.shape[2]):
-        foreseen -= told.filters[b, f, k] * np.float64(wav[now - k])
-    work.predicted[b] = foreseen
-    add_rows(mouth.tables, codes[at - taps : at], classes, met)
-    known = np.empty(len(mouth.told) // classes, np.int64)
-    known[0], known[1] = code_of(wav[now - 1], half), code_of(work.predicted[b], half)
-    if len(work.values):
-        foretold = ago(net.pitch, net.classes, codes, at - told.lag[b, f], told.voicing[b, f], work.values)
-        known[2] = code_of(foretold, half)
-    add_rows(mouth.told, known, classes, met)
-    for k in range(len(work.values)):
-        value, row = work.values[k], mouth.values[k]
-        for j in range(len(met)):
-            met[j] += value * row[j]
+def foreseen(filters: np.ndarray, wav: np.ndarray, now: int) -> Any:
+    """What a predictor (p + 1,) foresees of sample `now` of a wave (n,)."""
+    made = 0.0
+    for k in range(1, len(filters)):
+        made -= filters[k] * np.float64(wav[now - k])
+    return _F(made)
+
+
+@exactly
+def add_values(weight: np.ndarray, values: np.ndarray, out: np.ndarray) -> None:
+    """out (H,) += values (I,) @ weight (I, H)."""
+    for k in range(len(values)):
+        value, row = values[k], weight[k]
+        for j in range(len(out)):
+            out[j] += value * row[j]
 
 
 @exactly

@@ -48,8 +48,9 @@ class Packed:
             steps.append(Steps._make([np.repeat(first, count, axis=0), *room(*sizes)]))
         width = len(mouth.hidden_bias)
         own = room(width, width, width, len(mouth.logits_bias))
-        values, active = np.zeros(len(mouth.values), np.float32), np.zeros(width, np.int64)
-        return Work._make([*steps, *own, np.zeros(count, np.float32), values, active])
+        predicted, values = np.zeros(count, np.float32), np.zeros(len(mouth.values), np.float32)
+        known, active = np.zeros(self.labels.told, np.int64), np.zeros(width, np.int64)
+        return Work._make([*steps, *own, predicted, known, values, active])
 
     def past(self) -> tuple[np.ndarray, ...]:
         """Silence: codes (B, memory), what is heard (B, channels, hop), behind a prediction also waves (B, hop)."""
@@ -93,8 +94,8 @@ def net_of(model: Any, tier: Tier | None = None, lanes: int | None = None) -> An
     every = torch.arange(lab.classes)
     said = excitation.expanded(every, lab.classes, lab.span) if lab.order else labels.decode(every, lab)
     top, mid = frames(net.top, net.bias, *made[:2]), frames(net.mid, torch.zeros_like(net.bias), *made[2:4])
-    memory = excitation.MEMORY if lab.order else hop
-    return Net(top, mid, mouth(net.sample, *made[4:]), array(said), pitch_of(lab.excitation(hop)), hop, memory)
+    sizes = model.sample.taps, hop, excitation.MEMORY if lab.order else hop
+    return Net(top, mid, mouth(net.sample, *made[4:]), array(said), pitch_of(lab.excitation(hop)), *sizes)
 
 
 def frames(of: Frame, bias: Tensor, recurrent: Any, spread: Any) -> Any:

@@ -14,12 +14,14 @@ import numpy as np
 
 from .. import excitation
 from ..excitation import ExcitationConfig
-from .primitives import exactly
+from .compiled import compiled
+
+inlined = compiled("contract", inline=True)
 
 _F = np.float32
 
 
-@exactly
+@inlined
 def code_of(x: float, half: int) -> int:
     """The mu-law code of a sample: vocoder_core.mulaw.encode with 2 half classes."""
     law = 2 * half - 1
@@ -40,7 +42,7 @@ class Pitch(NamedTuple):
     loudest: float  # below this
 
 
-@exactly
+@inlined
 def ago(pitch: Pitch, classes: np.ndarray, codes: np.ndarray, place: int, voicing: Any, values: np.ndarray) -> float:
     """values <- what was said around `place` of codes, taps and powers; returns what it foretells, of the span."""
     half, foretold = len(classes) // 2, _F(0)
@@ -56,7 +58,7 @@ def ago(pitch: Pitch, classes: np.ndarray, codes: np.ndarray, place: int, voicin
     return foretold * voicing / pitch.span
 
 
-@exactly
+@inlined
 def held(label: int, before: np.ndarray, classes: np.ndarray, pitch: Pitch) -> int:
     """See vocoder_core.excitation.held: one label, after codes (held - 1,)."""
     power = 0.0
