@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from .. import audio
 
-BLOCK = 1 << 16  # samples: libsndfile's Vorbis writer overflows its stack on long blocks
+BLOCK = 1 << 14  # samples; libsndfile's Vorbis writer overflows its stack on long blocks
 
 
 class Writer:
@@ -36,6 +36,7 @@ class Writer:
         self.part = self.path.with_name(f".{self.path.stem}.{os.getpid()}.part{self.path.suffix}")
         self.open = ExitStack()
         self.file: Any = None
+        self.held = np.zeros(0, np.int16)  # written in whole blocks, so that lossy formats do not show the pieces
 
     def __enter__(self) -> Self:
         import soundfile
@@ -52,23 +53,31 @@ class Writer:
 
     def write(self, wav: np.ndarray) -> None:
         """The next samples (t,): floats in [-1, 1], which audio.to_int16 rounds, or 16 bits."""
+        codes = wav if wav.dtype == np.int16 else audio.to_int16(wav)
+        self.held = np.concatenate([self.held, codes])
+        self.samples += len(codes)
+        while len(self.held) >= BLOCK:
+            self._encode(self.held[:BLOCK])
+            self.held = self.held[BLOCK:]
+
+    def _encode(self, codes: np.ndarray) -> None:
         import soundfile
 
-        codes = wav if wav.dtype == np.int16 else audio.to_int16(wav)
         try:
-            for start in range(0, len(codes), BLOCK):
-                self.file.write(codes[start : start + BLOCK])
+            self.file.write(codes)
         except (soundfile.SoundFileError, RuntimeError) as error:
             raise self._refused(error) from None
-        self.samples += len(codes)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> None:
         """Whole, or interrupted: the file appears. After another error, or with nothing in it, there is none."""
+        kept = kind is None or (issubclass(kind, KeyboardInterrupt) and self.samples > 0)
         try:
-            self.open.close()
-            if kind is None or (issubclass(kind, KeyboardInterrupt) and self.samples):
+            with self.open:
+                if kept:
+                    self._encode(self.held)
+            if kept:
                 os.replace(self.part, self.path)
         finally:
             self.part.unlink(missing_ok=True)
