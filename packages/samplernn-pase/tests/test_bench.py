@@ -47,6 +47,18 @@ def test_command_measures_a_checkpoint_of_any_content(
     assert "| numba, batch 2 |" in out and "| torch, batch 2 |" in out
 
 
+def test_the_default_network_costs_what_its_sizes_say() -> None:
+    """H 1024, Q 256, as kernel.py counts them: what steps once in 20 and in 80 samples is a part of one."""
+    h, q = 1024, 256
+    middle, top = (3 * h * (frame + h) + ratio * gates * h for frame, ratio, gates in ((20, 20, h), (80, 4, 3 * h)))
+    model = bench.of_config(SampleRNNPASEConfig())
+    cost = bench.cost(model, "int8")
+    assert cost[:3] == (cost.shared, 20 * 4 * h, round(h * h + h * q + middle / 20 + top / 80))
+    assert 2.7e6 < cost.shared < 2.8e6, "2.8 MB with the tables"
+    floats = bench.cost(model, None)
+    assert floats.products == cost.products - (h * h + h * q) // 2, "what a ReLU is before: half"
+
+
 def test_a_run_returns_its_samples_and_takes_about_as_long_as_it_was_told() -> None:
     model = bench.of_config(SMALL).eval()
     run = bench.generation(model, "numba", 2, 0.2)

@@ -8,6 +8,7 @@ import torch
 
 from vocoder_core import timing
 from vocoder_core.recurrent import arithmetic
+from vocoder_core.recurrent.arithmetic import Met
 from vocoder_core.recurrent.integers import matrices
 from vocoder_core.recurrent.streams import pack
 
@@ -16,19 +17,26 @@ def test_costs_are_counted_by_hand() -> None:
     """A matrix (3, 4) and a matrix (5, 8) of which every other row is met, in 4 bytes, 2 and 1; and rows of a table."""
     weights, row = [torch.randn(3, 4), torch.randn(5, 8)], np.zeros(6, np.float32)
     floats = pack(*weights)
-    found = arithmetic.cost(zip(floats, (1, 0.5)), [row])
+    found = arithmetic.cost(map(Met, floats, (1, 0.5)), [row])
     assert found == (4 * (12 + 20), 24, 12 + 20, np.dtype(np.float32))
     whole = matrices([(weight, True) for weight in weights], "int16", 0)
-    assert arithmetic.cost(zip(whole, (1, 0.5)), [row, row]) == (2 * (12 + 20), 48, 12 + 20, np.dtype(np.int16))
+    assert arithmetic.cost(map(Met, whole, (1, 0.5)), [row, row]) == (2 * (12 + 20), 48, 12 + 20, np.dtype(np.int16))
     whole = matrices([(weight, True) for weight in weights], "int8", 0)
-    assert arithmetic.cost(zip(whole, (1, 1)))[:3] == (12 + 40, 0, 12 + 40)
+    assert arithmetic.cost(map(Met, whole))[:3] == (12 + 40, 0, 12 + 40)
+
+
+def test_weights_that_several_vectors_of_a_stream_meet_are_read_once() -> None:
+    """(5, 8) once in four samples, by four vectors at a time; with a matrix of another kind, most are in 4 bytes."""
+    (whole,) = matrices([(torch.randn(3, 4), True)], "int8", 0)
+    met = [Met(pack(torch.randn(5, 8))[0], 1 / 4, 4), Met(whole)]
+    assert arithmetic.cost(met) == (4 * 40 // 4 + 12, 0, 40 + 12, np.dtype(np.float32))
 
 
 def test_what_fills_up_a_panel_is_read_and_is_no_product() -> None:
     """3 rows in a panel of 64 or of 32."""
     for lanes in (16, 8):
         (panel,) = matrices([(torch.randn(3, 8), True)], "int8", lanes, 0)
-        assert arithmetic.cost([(panel, 1)])[:3] == (4 * lanes * 8, 0, 24)
+        assert arithmetic.cost([Met(panel)])[:3] == (4 * lanes * 8, 0, 24)
 
 
 @pytest.mark.parametrize("kind", [np.float32, np.int16, np.int8])

@@ -45,6 +45,23 @@ def test_a_config_without_names_is_measured_with_as_many_speakers_as_vctk() -> N
     assert bench.peopled(VQVAEVCConfig(speakers=("one",))).speakers == ("one",)
 
 
+def test_the_default_network_costs_what_its_sizes_say() -> None:
+    """C 128, R 512, H 896, 128 told of a unit, as kernel.py counts them: of a step in 4, 16, 64 samples a part."""
+    c, r, h, told = 128, 512, 896, 128
+    wave = 3 * h * h + 2 * h * h // 2 + 2 * h * 256
+    low, middle, high = (3 * r * (c + d) + 7 * r * r for d in (0, 0, told))
+    ears = [2 * 2 * c * 4 * width + 2 * c * 4 * c for width in (1, c, c)]
+    grus = (low + 4 * 3 * h * r) / 4 + (middle + 4 * 3 * r * r) / 16 + (high + 4 * 3 * r * r) / 64
+    convs = ears[0] / 4 + ears[1] / 16 + ears[2] / 64
+    model = bench.of_config(VQVAEVCConfig())
+    cost = bench.cost(model, "int8")
+    assert cost.products == round(wave + grus + convs)
+    assert 4.9e6 < cost.shared < 5.1e6, "5.0 MB"
+    floats = bench.cost(model, None)
+    assert floats.products == cost.products - h * 256, "half of the logits"
+    assert (floats.own, floats.kind) == (4 * 3 * 3 * h, "int16")
+
+
 def test_wrong_numbers_are_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert bench.main(["--rounds", "0"]) == 2
     assert "--rounds is 0; expected more than 0" in capsys.readouterr().err

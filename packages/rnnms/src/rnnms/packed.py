@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from vocoder_core.recurrent.arithmetic import Cost, cost
+from vocoder_core.recurrent.arithmetic import Cost, Met, cost
 from vocoder_core.recurrent.integers import Tier, matrices
 from vocoder_core.recurrent.streams import pack
 
@@ -60,7 +60,7 @@ class Packed:
         return lines[0]
 
     def cost(self) -> Cost:
-        """Of a sample. Of `second` in floats only rows are read whose feature is not 0: about half."""
+        """Of a sample, without its frame's. Of `second` in floats the rows whose feature is not 0: about half."""
         net = self.net
         often = 0.5 if isinstance(net.second, np.ndarray) else 1
-        return cost([(net.recurrent, 1), (net.first, 1), (net.second, often)], [net.table[0]])
+        return cost([Met(net.recurrent), Met(net.first), Met(net.second, often)], [net.table[0]])

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,8 @@ from vocoder_core import cli, timing
 if TYPE_CHECKING:
     import torch
 
+    from vocoder_core.recurrent.arithmetic import Cost
+    from vocoder_core.recurrent.integers import Tier
     from vocoder_core.recurrent.streams import Backend
 
     from .model import SampleRNNPASE, SampleRNNPASEConfig
@@ -60,12 +62,40 @@ def _bench(arguments: argparse.Namespace) -> None:
     backends = arguments.backends or (["numba", "torch"] if device.type == "cpu" else ["graph", "torch"])
     runs = {f"{name}, batch {arguments.batch}": generation(model, name, arguments.batch, arguments.seconds)
             for name in backends}  # fmt: skip
-    print(timing.samples_table(timing.in_turn(runs, arguments.rounds, arguments.cpu_time), model.sample_rate))
+    kinds = dict(zip(runs, ((backend, arguments.batch) for backend in backends)))
+    print(speed_table(model, kinds, timing.in_turn(runs, arguments.rounds, arguments.cpu_time)))
     if arguments.train:
         steps = {name: training(model, settings, name == "bf16 autocast") for name in ("fp32", "bf16 autocast")}
         size = settings.train.batch_size, settings.crop.frames * model.config.mel.hop_length
         print(f"\nTraining step (forward, backward, AdamW), {size[0]} x {size[1]} samples\n")
         print(timing.steps_table(timing.in_turn(steps, arguments.rounds, arguments.cpu_time), size[0] * size[1]))
+
+
+def speed_table(
+    model: SampleRNNPASE, kinds: Mapping[str, tuple[str, int]], rates: Mapping[str, Sequence[float]]
+) -> str:
+    """Markdown; kinds: backend and utterances of the rows that have them, for what samples of a kernel cost."""
+    from vocoder_core.recurrent import arithmetic
+
+    tiers: dict[str, Tier | None] = {"numba": None, "int8": "int8", "int16": "int16"}
+    costs = {name: (cost(model, tiers[kind]), batch) for name, (kind, batch) in kinds.items() if kind in tiers}
+    beside = arithmetic.columns(rates, costs) if costs else None
+    return timing.samples_table(rates, model.sample_rate, arithmetic.HEAD if costs else (), beside)
+
+
+def cost(model: SampleRNNPASE, tier: Tier | None) -> Cost:
+    """Of a sample, conds left out. In floats of what a ReLU is before the rows that are not 0: about half."""
+    from vocoder_core.recurrent import arithmetic
+    from vocoder_core.recurrent.arithmetic import Met
+
+    from .packed import net_of
+
+    net = net_of(model, tier)
+    (top, mid, mouth), half = net[:3], 1 if tier else 0.5
+    frames = [Met(weight, 1 / samples) for of, samples in ((top, net.hop), (mid, net.taps))
+              for weight in (of.history, of.recurrent, of.spread)]  # fmt: skip
+    looked_up = [mouth.tables[: net.taps]] if len(mouth.tables) else []
+    return arithmetic.cost([*frames, Met(mouth.hidden, half), Met(mouth.logits, half)], looked_up)
 
 
 def peopled(config: SampleRNNPASEConfig) -> SampleRNNPASEConfig:

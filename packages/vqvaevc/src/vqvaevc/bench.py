@@ -10,13 +10,16 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from vocoder_core import cli, timing
 
 if TYPE_CHECKING:
+    from vocoder_core.recurrent.arithmetic import Cost
+    from vocoder_core.recurrent.integers import Tier
+
     from .generate import Backend
     from .model import VQVAEVC, VQVAEVCConfig
     from .settings import Settings
@@ -54,12 +57,40 @@ def _bench(arguments: argparse.Namespace) -> None:
     backends = arguments.backends or (["numba", "torch"] if device.type == "cpu" else ["graph", "torch"])
     runs = {f"{name}, batch {arguments.batch}": generation(model, name, arguments.batch, arguments.seconds)
             for name in backends}  # fmt: skip
-    print(timing.samples_table(timing.in_turn(runs, arguments.rounds, arguments.cpu_time), model.sample_rate))
+    kinds = dict(zip(runs, ((backend, arguments.batch) for backend in backends)))
+    print(speed_table(model, kinds, timing.in_turn(runs, arguments.rounds, arguments.cpu_time)))
     if arguments.train:
         steps = {name: training(model, settings, name == "bf16 autocast") for name in ("fp32", "bf16 autocast")}
         size = settings.train.batch_size, settings.crop.samples
         print(f"\nTraining step (forward, backward, AdamW), {size[0]} x {size[1]} samples\n")
         print(timing.steps_table(timing.in_turn(steps, arguments.rounds, arguments.cpu_time), size[0] * size[1]))
+
+
+def speed_table(model: VQVAEVC, kinds: Mapping[str, tuple[str, int]], rates: Mapping[str, Sequence[float]]) -> str:
+    """Markdown; kinds: backend and utterances of the rows that have them, for what samples of a kernel cost."""
+    from vocoder_core.recurrent import arithmetic
+
+    tiers: dict[str, Tier | None] = {"numba": None, "int8": "int8", "int16": "int16"}
+    costs = {name: (cost(model, tiers[kind]), batch) for name, (kind, batch) in kinds.items() if kind in tiers}
+    beside = arithmetic.columns(rates, costs) if costs else None
+    return timing.samples_table(rates, model.sample_rate, arithmetic.HEAD if costs else (), beside)
+
+
+def cost(model: VQVAEVC, tier: Tier | None) -> Cost:
+    """Of a sample. In floats of the logits' weights the rows whose feature is not 0: about half."""
+    from vocoder_core.recurrent import arithmetic
+    from vocoder_core.recurrent.arithmetic import Met
+
+    from .packed import net_of
+
+    net, lab = net_of(model, tier), model.config.labels
+    met = [Met(net.recurrent), *map(Met, net.linear), *(Met(weight, 1 if tier else 0.5) for weight in net.logits)]
+    for ear, samples in zip(net.ears, (4, 16, 64)):
+        met += [Met(ear.first, 1 / samples, 2), Met(ear.second, 1 / samples)]
+    for upper, samples in zip(net.uppers, (64, 16, 4)):
+        met += [Met(weight, 1 / samples) for weight in (upper.own, upper.recurrent, upper.spread)]
+        met.append(Met(upper.on, 1 / samples, 4))
+    return arithmetic.cost(met, [net.told, net.tables[: 0 if lab.kind == "dual" else lab.codes_told]])
 
 
 def peopled(config: VQVAEVCConfig) -> VQVAEVCConfig:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import statistics
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -25,25 +26,33 @@ TRIES = 9
 HEAD = ("MB a sample", "KB a stream", "products a sample", "GB/s", "of what a core reads")
 
 
+class Met(NamedTuple):
+    """A matrix as kernels have it, an array or whole numbers."""
+
+    weight: Any
+    often: float = 1  # in a sample: 1 / 4 of what steps once in four samples
+    vectors: int = 1  # of a stream that it meets each time it is read
+
+
 class Cost(NamedTuple):
-    """Of one sample. Biases, scales and what is done once a frame are left out."""
+    """Of one sample. Biases and scales are left out."""
 
     shared: int  # bytes of weights, read once for all streams of a core
     own: int  # bytes of tables, read by each stream
     products: int  # of each stream
-    kind: np.dtype[Any]  # of the weights
+    kind: np.dtype[Any]  # of most weights
 
 
-def cost(met: Iterable[tuple[Any, float]], looked_up: Iterable[np.ndarray] = ()) -> Cost:
-    """Of weights as kernels have them (arrays, or matrices of whole numbers), each with how often a sample meets it.
-
-    looked_up: rows of tables of which a sample reads one.
-    """
-    shared, products, kind = 0.0, 0.0, np.dtype(np.float32)
-    for weight, often in met:
+def cost(met: Iterable[Met], looked_up: Iterable[np.ndarray] = ()) -> Cost:
+    """Of all that a sample meets. looked_up: rows of tables that it adds."""
+    kinds: Counter[np.dtype[Any]] = Counter()
+    products = 0.0
+    for weight, often, vectors in met:
         array = weight.weights if isinstance(weight, Matrix) else weight
-        shared, products, kind = shared + often * array.nbytes, products + often * _size(weight), array.dtype
-    return Cost(round(shared), sum(row.nbytes for row in looked_up), round(products), kind)
+        kinds[array.dtype] += array.nbytes * often  # type: ignore[assignment]  # parts of bytes, too
+        products += often * vectors * _size(weight)
+    ((most, _),) = kinds.most_common(1)
+    return Cost(round(sum(kinds.values())), sum(row.nbytes for row in looked_up), round(products), most)
 
 
 def _size(weight: Any) -> int:
@@ -73,7 +82,7 @@ def reading(size: int, kind: np.dtype[Any]) -> float:
         begin = time.process_time()
         products.repeated(made, bias[0], x, out, times)
         best = min(best, time.process_time() - begin)
-    return times * cost([(made, 1)]).shared / best
+    return times * cost([Met(made)]).shared / best
 
 
 def columns(rates: Mapping[str, Sequence[float]], costs: Mapping[str, tuple[Cost, int]]) -> dict[str, list[str]]:
