@@ -26,8 +26,7 @@ class Voice:
 
     vocoder: Callable[[], type[Vocoder]]
     copies: Callable[[Any, np.ndarray, argparse.Namespace], Copies]  # of a recording (T,) at the model's rate
-    figures: Callable[[Any, list[np.ndarray]], dict[str, list[float]]]  # name -> one figure a recording; what only
-    # this vocoder can be asked
+    figures: Callable[[Any, list[np.ndarray]], dict[str, list[float]]]  # name -> one a recording; this vocoder's alone
     change: Callable[[Any, Any], str]  # what rounding changes, of (the model, the model rounded)
     weights: Path  # the folder that ships
 
