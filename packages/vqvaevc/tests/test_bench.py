@@ -59,7 +59,8 @@ def test_the_default_network_costs_what_its_sizes_say() -> None:
     assert 4.9e6 < cost.shared < 5.1e6, "5.0 MB"
     floats = bench.cost(model, None)
     assert floats.products == cost.products - h * 256, "half of the logits"
-    assert (floats.own, floats.kind) == (4 * 3 * 3 * h, "int16")
+    assert floats.own == 4 * 3 * 3 * h
+    assert floats.kind.name == "int16"
 
 
 def test_wrong_numbers_are_named(capsys: pytest.CaptureFixture[str]) -> None:
