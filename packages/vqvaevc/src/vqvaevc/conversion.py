@@ -158,10 +158,16 @@ def copy(model: VQVAEVC, wav: Tensor, speaker: Who | None, how: Sampling) -> Ten
     return spoken(model, made, wav.shape[1], who, how)
 
 
+def check_settle(how: Sampling) -> None:
+    """Raises ValueError for steps of settling, of a decoder that hears no mel."""
+    if how.settle:
+        raise ValueError(f"settle is {how.settle}; this model's decoder hears no mel to settle on, expected 0")
+
+
 def spoken(model: VQVAEVC, made: Conditioned, samples: int, who: Tensor | None, how: Sampling) -> Tensor:
     """Waves (B, samples), settled on the mel that they were made by as far as `how` says."""
-    if how.settle and made.mel is None:
-        raise ValueError(f"settle is {how.settle}; this model's decoder hears no mel to settle on, expected 0")
+    if made.mel is None:
+        check_settle(how)
     if made.filters is not None and not made.filters.isfinite().all():
         raise ValueError("a mel so loud that nothing can be predicted by it; expected that of a wave in [-1, 1]")
     wav = generate(model, made, samples, who, how)

@@ -26,6 +26,7 @@ from vocoder_core.streaming.frames import heard_frames, in_portions
 from vocoder_core.streaming.pieces import Grid, Source, Window, portions, windows
 from vocoder_core.streaming.settling import settled_pieces, whole_grid
 
+from . import conversion
 from .condition import Conditioned, Frames, WaveCodes
 from .generate import CodeStream, Sampling, Stream, of_units
 from .tellers import Units
@@ -106,6 +107,7 @@ def copied(model: VQVAEVC, wav: Tensor | Iterator[Tensor], speaker: Who | None, 
 def _by_codes(
     model: VQVAEVC, condition: WaveCodes, pieces: Iterator[Tensor], who: Tensor | None, how: Sampling
 ) -> Iterator[Tensor]:
+    conversion.check_settle(how)
     stream, heard, said = CodeStream(model, who, how), 0, 0
 
     def counted() -> Iterator[Tensor]:
