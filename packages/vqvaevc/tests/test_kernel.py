@@ -1,25 +1,12 @@
-"""The kernels' arithmetic against numpy, and what a sample costs."""
+"""What a sample costs."""
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 
 from vqvaevc.model import VQVAEVC, VQVAEVCConfig
 
 MILLION = 1e6
-
-
-@pytest.mark.parametrize(("rows", "columns"), [(1, 1), (7, 5), (64, 33), (39, 512)])
-def test_four_products_at_once_are_numpys(rows: int, columns: int) -> None:
-    """Also of an odd number of rows."""
-    from vqvaevc.listening import four
-
-    rng = np.random.default_rng(0)
-    weight, bias, x = (rng.standard_normal(s).astype(np.float32) for s in ((rows, columns), rows, (3, 4, columns)))
-    out = np.full((3, 4, rows), np.nan, np.float32)
-    four(weight, bias, x, out)
-    np.testing.assert_allclose(out, x.astype(np.float64) @ weight.T + bias, rtol=1e-5, atol=1e-5)
 
 
 def test_a_sample_costs_six_million_products_where_the_original_needs_ten() -> None:

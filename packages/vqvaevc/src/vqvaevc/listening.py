@@ -8,15 +8,10 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import numba
-import numba.extending
 import numpy as np
 
-from vocoder_core.recurrent.integers_kernel import products
-from vocoder_core.recurrent.primitives import exactly, number, ready, sigmoid, summing, tanh, update
+from vocoder_core.recurrent.primitives import exactly, sigmoid, tanh, update
 from vocoder_core.recurrent.products import affine
-
-_F = np.float32
 
 
 class Ear(NamedTuple):
@@ -98,50 +93,6 @@ def pass_on(t: int, heard: np.ndarray, read: np.ndarray) -> None:
         copy(heard[b], read[b, place : place + size])
 
 
-@summing
-def four(weight: np.ndarray, bias: np.ndarray, x: np.ndarray, out: np.ndarray) -> None:
-    """out[b, k] = weight @ x[b, k] + bias of four vectors at once: (R, C), (R,), (B, 4, C) -> (B, 4, R).
-
-    Two rows at a time: a vector that is loaded serves twice. Of an odd number of rows the last comes alone.
-    """
-    rows, size = weight.shape
-    y = ready(weight, x)
-    for i in range(0, rows, 2):
-        last = min(i + 1, rows - 1)
-        p, q = weight[i], weight[last]
-        for b in range(len(x)):
-            x0, x1, x2, x3 = y[b, 0], y[b, 1], y[b, 2], y[b, 3]
-            p0, p1, p2, p3, q0, q1, q2, q3 = _F(0), _F(0), _F(0), _F(0), _F(0), _F(0), _F(0), _F(0)
-            for j in range(size):
-                one, two = number(p[j]), number(q[j])
-                p0 += one * x0[j]
-                p1 += one * x1[j]
-                p2 += one * x2[j]
-                p3 += one * x3[j]
-                q0 += two * x0[j]
-                q1 += two * x1[j]
-                q2 += two * x2[j]
-                q3 += two * x3[j]
-            out[b, 0, i], out[b, 0, last] = p0 + bias[i], q0 + bias[last]
-            out[b, 1, i], out[b, 1, last] = p1 + bias[i], q1 + bias[last]
-            out[b, 2, i], out[b, 2, last] = p2 + bias[i], q2 + bias[last]
-            out[b, 3, i], out[b, 3, last] = p3 + bias[i], q3 + bias[last]
-
-
-def fours(weight: Any, bias: np.ndarray, x: np.ndarray, out: np.ndarray) -> None:
-    """`four`, of weights of any kind."""
-    raise NotImplementedError("for kernels alone; below is what they compile")
-
-
-@numba.extending.overload(fours, strict=False)
-def _fours(weight: Any, bias: Any, x: Any, out: Any) -> Any:
-    if isinstance(weight, numba.types.Array):
-        return lambda weight, bias, x, out: four(weight, bias, x, out)
-    return lambda weight, bias, x, out: products(
-        weight, bias, x.reshape(4 * len(x), x.shape[2]), out.reshape(4 * len(out), out.shape[2])
-    )
-
-
 @exactly
 def carry(upper: Upper, work: Carried, above: np.ndarray, k: int, x: np.ndarray, none: np.ndarray) -> None:
     """A step of an upper GRU by x (B, I) and entry k of those (B, K, 3R) from above; the next four entries below."""
@@ -153,12 +104,13 @@ def carry(upper: Upper, work: Carried, above: np.ndarray, k: int, x: np.ndarray,
     for b in range(rows):
         update(gates[b], above[b, k], product[b], work.hidden[b])
     affine(upper.spread, upper.spread_bias, work.hidden, vectors.reshape(rows, 4 * size))
-    fours(upper.on, none[: work.on_bias.shape[1]], vectors, work.entries)
-    for b in range(rows):
-        for i in range(4):
-            entry, bias = work.entries[b, i], work.on_bias[b]
-            for j in range(len(bias)):
-                entry[j] += bias[j]
+    size_below = work.on_bias.shape[1]
+    entries = work.entries.reshape(4 * rows, size_below)
+    affine(upper.on, none[:size_below], vectors.reshape(4 * rows, size), entries)
+    for i in range(4 * rows):
+        entry, bias = entries[i], work.on_bias[i // 4]
+        for j in range(len(bias)):
+            entry[j] += bias[j]
 
 
 @exactly
