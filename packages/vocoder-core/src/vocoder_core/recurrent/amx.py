@@ -8,7 +8,7 @@ one register of 16 groups of 4 columns is a tile as it lies, 256 bytes from row 
 
     tiles   0 1 2 3: sums of the panel's 4 registers    4: vectors   5: weights    6, 7: the same of the last C % 64
 
-What tiles are shaped like is told each product anew (`shape`; 30 ns), and taken back (`release`), so that a thread that
+What tiles are shaped like is told each product anew (`shape`; 80 ns), and taken back (`release`), so that a thread that
 does other things has nothing to save. Linux lends the tiles to a process that asks, before any thread has used them.
 """
 
