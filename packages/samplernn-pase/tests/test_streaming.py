@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,11 +16,15 @@ from torch import Tensor
 
 from samplernn_pase import SampleRNNPASE, SampleRNNPASEConfig, streaming
 from samplernn_pase.content import ContentConfig
+from samplernn_pase.generate import told_of
 from samplernn_pase.infer import main
 from samplernn_pase.labels import LabelConfig
 from samplernn_pase.listening import say, say_pieces
 from samplernn_pase.speaker import SpeakerConfig
 from vocoder_core.mel import log_mel
+from vocoder_core.pitch import track
+from vocoder_core.streaming.frames import heard_frames
+from vocoder_core.streaming.pieces import Grid
 
 SPLITS = ((1,), (50, 0, 7), (10**6,))
 
@@ -85,6 +90,21 @@ def test_long_ones_are_cut_for_files_as_for_synthesize(
     assert torch.equal(torch.cat(list(say_pieces(model, wav, seed=1, look_ahead=None))), say(model, wav, None, seed=1))
 
 
+@pytest.mark.parametrize("grid", [Grid(32, 96, 64), Grid(7, 96, 64), Grid(1, 96, 64)])
+def test_frames_are_told_what_the_whole_tells_them(model: SampleRNNPASE, wav: Tensor, grid: Grid) -> None:
+    """Against the whole at once, in which no window has an edge."""
+    config, mel = model.config.mel, log_mel(wav, model.config.mel)
+    with torch.inference_mode():
+        normal = model.normal(None, mel[None])
+        pieces = list(streaming._told(model, heard_frames(iter([wav]), config), None, normal, grid))
+        pitch = torch.stack(track(wav[None], config.sample_rate, config.hop_length), dim=2)
+        wanted = told_of(model, mel.t()[None], None, pitch, normal)
+    assert torch.equal(torch.cat([own for _, own in pieces], dim=2)[0], mel)
+    for name in ("conds", "filters", "gain", "lag", "voicing"):
+        made = torch.cat([getattr(told, name) for told, _ in pieces], dim=1)
+        assert torch.allclose(made, getattr(wanted, name), rtol=1e-4, atol=1e-4), name
+
+
 @pytest.mark.parametrize("settle", [0, 2])
 def test_a_frame_comes_as_soon_as_its_latency_says(model: SampleRNNPASE, wav: Tensor, settle: int) -> None:
     mel, asked, ahead, piece = log_mel(wav, model.config.mel), [], 20, streaming.PIECE
@@ -128,3 +148,29 @@ def test_the_command_says_through_a_pipe_what_it_says_of_files(
         assert main(["--stream", *options]) == 0
     wanted, _ = soundfile.read(tmp_path / "out.wav", dtype="int16")
     assert np.array_equal(np.fromfile(tmp_path / "out", "<i2"), wanted) and len(wanted) == 9001
+
+
+PROGRAM = """
+import sys
+from samplernn_pase.infer import main
+status = main(sys.argv[1:])
+with open("/proc/self/status") as file:
+    (peak,) = [line.split()[1] for line in file if line.startswith("VmHWM")]
+print("PEAK", peak, file=sys.stderr)
+sys.exit(status)
+"""
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_a_long_mel(model: SampleRNNPASE, tmp_path: Path) -> None:
+    """Both in pieces of a minute; the first run compiles."""
+    model.save_pretrained(tmp_path / "voice")
+    peaks = []
+    for seconds in (90, 90, 300):
+        mel = np.full((80, seconds * 16_000 // 80), -6.0, np.float32)
+        np.save(tmp_path / "mel.npy", mel + np.random.default_rng(0).random(mel.shape, np.float32))
+        files = [str(tmp_path / "mel.npy"), str(tmp_path / "out.wav")]
+        command = [sys.executable, "-c", PROGRAM, *files, "--checkpoint", str(tmp_path / "voice"), "--settle", "2"]
+        run = subprocess.run(command, capture_output=True, check=True)
+        peaks.append(int(run.stderr.rsplit(b"PEAK", 1)[1]) / 1024)
+    assert abs(peaks[2] - peaks[1]) < 0.05 * peaks[1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,8 +15,11 @@ import torch
 from torch import Tensor
 
 from vocoder_core.mel import log_mel
+from vocoder_core.streaming.frames import heard_frames
+from vocoder_core.streaming.pieces import Grid
 from vqvaevc import VQVAEVC, streaming
-from vqvaevc.condition import WaveCodes
+from vqvaevc.condition import Frames, WaveCodes
+from vqvaevc.generate import of_units
 from vqvaevc.infer import main
 
 sys.path.append(str(Path(__file__).parent))  # the folder of drawn_models.py
@@ -77,6 +81,25 @@ def test_a_recording_in_portions_is_copied_as_it_is_whole(
         for portions in (cut(wav, (256,)), cut(wav, (1000, 1, 333)), wav):
             assert torch.equal(torch.cat(list(streaming.copied(model, portions, speaker, how)), dim=1)[0], wanted)
     assert wanted.abs().max() > 0
+
+
+@pytest.mark.parametrize("grid", [Grid(8, 20, 12), Grid(3, 20, 12), Grid(1, 20, 12)])
+def test_units_are_told_what_the_whole_tells_them(models: dict[str, VQVAEVC], wav: Tensor, grid: Grid) -> None:
+    """Against the whole at once, in which no window has an edge."""
+    model = models["codec"]
+    config, condition, before = model.config.mel, model.condition, model.timing.units_before
+    assert isinstance(condition, Frames)
+    mel = log_mel(wav, config)[None]
+    with torch.inference_mode():
+        pieces = list(streaming._told(model, condition, heard_frames(iter([wav]), config), grid))
+        whole = condition.told(mel, condition.pitch(wav[None]))
+        vectors = whole.units(model.timing, 0, len(wav))
+    assert vectors is not None and torch.allclose(pieces[0][0], vectors[..., :before], atol=1e-4)
+    wanted = of_units(model, vectors, whole, 1, len(wav) // 64)
+    for name in ("vectors", "filters", "gain", "lag", "voicing"):
+        made = torch.cat([getattr(units, name) for _, units, _ in pieces], dim=2 if name == "vectors" else 1)
+        assert torch.allclose(made, getattr(wanted, name), rtol=1e-4, atol=1e-4), name
+    assert torch.equal(torch.cat([own for *_, own in pieces], dim=2), mel)
 
 
 @pytest.mark.parametrize("samples", [64, 500, 512, 4000, 7680])
@@ -173,3 +196,28 @@ def test_a_voice_by_codes_of_a_mel_needs_the_whole(
 ) -> None:
     assert main(["--stream", "--checkpoint", str(folders["codec"]), "--speaker", "anna"]) == 2
     assert "needs the whole recording" in capsys.readouterr().err
+
+
+PROGRAM = """
+import sys
+from vqvaevc.infer import main
+status = main(sys.argv[1:])
+with open("/proc/self/status") as file:
+    (peak,) = [line.split()[1] for line in file if line.startswith("VmHWM")]
+print("PEAK", peak, file=sys.stderr)
+sys.exit(status)
+"""
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_a_long_mel(folders: dict[str, Path], tmp_path: Path) -> None:
+    """Both in pieces of a minute; the first run compiles."""
+    peaks = []
+    for seconds in (90, 90, 300):
+        mel = np.full((80, seconds * 16_000 // 256), -6.0, np.float32)
+        np.save(tmp_path / "mel.npy", mel + np.random.default_rng(0).random(mel.shape, np.float32))
+        files = [str(tmp_path / "mel.npy"), str(tmp_path / "out.wav")]
+        command = [sys.executable, "-c", PROGRAM, *files, "--checkpoint", str(folders["vocoder"]), "--settle", "2"]
+        run = subprocess.run(command, capture_output=True, check=True)
+        peaks.append(int(run.stderr.rsplit(b"PEAK", 1)[1]) / 1024)
+    assert abs(peaks[2] - peaks[1]) < 0.05 * peaks[1]
