@@ -23,7 +23,7 @@ from numba.core import cgutils
 from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 
-from .primitives import FIELDS, exactly, ready
+from .primitives import FIELDS, HALVES, exactly, ready
 
 LANES = 16
 BLOCK = 8  # rows that stay in the first cache while vectors pass
@@ -109,6 +109,8 @@ def _read(builder: Any, line: Any, column: Any, kind: Any, lanes: int) -> Any:
     values = builder.load(address, align=4 if floats else 2)
     if floats:
         return values
+    if HALVES:
+        return builder.fpext(builder.bitcast(values, form(ir.HalfType())), form(_F32))
     moved = builder.shl(builder.sext(values, form(_I32)), each(13))
     return builder.bitcast(builder.and_(moved, each(int(FIELDS))), form(_F32))
 

@@ -16,6 +16,8 @@ from typing import Any
 import numba
 import numba.extending
 import numpy as np
+from llvmlite import ir
+from numba.core.registry import cpu_target
 
 from .compiled import compiled
 
@@ -72,21 +74,36 @@ def tanh(x: Float) -> Float:
 
 
 def number(stored: Any) -> Any:
-    """A weight as it is multiplied: float32 as it is; of the bits of a 16-bit float (int16) 2^-112 of it, in two steps.
+    """A weight as it is multiplied: float32 as it is; of the bits of a 16-bit float (int16) its value.
 
-    Half the memory, the same value: streams.pack stores 16 bits where nothing is lost. The factor is the difference of
-    the exponents' biases; `ready` puts it right once for a whole product.
+    Half the memory, the same value: streams.pack stores 16 bits where nothing is lost. Processors without F16C get
+    2^-112 of it, in two steps; the factor is the difference of the exponents' biases, and `ready` puts it right once
+    for a whole product. Below 2^-14 that is a subnormal number, over which processors are slow.
     """
     raise NotImplementedError("for kernels alone; below is what they compile")
 
 
 def ready(weight: np.ndarray, x: Any) -> Any:
-    """x as products with such weights want it: of int16 ones times 2^112, which is exact."""
+    """x as products with such weights want it: without F16C, of int16 ones, times 2^112, which is exact."""
     raise NotImplementedError("for kernels alone; below is what they compile")
+
+
+# numba keeps kernels apart by the processor's features, this one among them
+HALVES = "+f16c" in cpu_target.target_context.codegen().magic_tuple()[2].split(",")
+
+
+@numba.extending.intrinsic
+def _half(typing: Any, stored: Any) -> Any:
+    def generated(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.fpext(builder.bitcast(arguments[0], ir.HalfType()), ir.FloatType())
+
+    return numba.float32(numba.int16), generated
 
 
 @numba.extending.overload(number, inline="always", strict=False)
 def _number(stored: Any) -> Any:
+    if stored == numba.int16 and HALVES:
+        return lambda stored: _half(stored)  # type: ignore[call-arg]
     if stored == numba.int16:
         return lambda stored: np.int32((np.int32(stored) << np.int32(13)) & FIELDS).view(np.float32)
     return lambda stored: stored
@@ -94,7 +111,7 @@ def _number(stored: Any) -> Any:
 
 @numba.extending.overload(ready, inline="always", strict=False)
 def _ready(weight: Any, x: Any) -> Any:
-    if weight.dtype == numba.int16:
+    if weight.dtype == numba.int16 and not HALVES:
         return lambda weight, x: x * _FACTOR
     return lambda weight, x: x
 
