@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rnnms import RNNMS, RNNMSConfig
+from rnnms import RNNMS, RNNMSConfig, ahead, infer
 from rnnms.ahead import PIECE, encoded, latents, whole
 from vocoder_core.recurrent.streams import Backend
 from vocoder_core.streaming.pieces import InMemory
@@ -146,3 +146,7 @@ def test_what_cannot_be_streamed_is_refused(model: RNNMS, mel: Tensor) -> None:
         model.synthesize(mel, look_ahead=2, folds=2)
     with pytest.raises(ValueError, match="expected a float mel"):
         next(model.synthesize_stream(iter([mel[:3]])))
+
+
+def test_the_command_hears_as_far_ahead_as_the_network() -> None:
+    assert infer.LOOK_AHEAD == ahead.LOOK_AHEAD

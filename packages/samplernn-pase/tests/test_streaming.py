@@ -14,7 +14,7 @@ import soundfile
 import torch
 from torch import Tensor
 
-from samplernn_pase import SampleRNNPASE, SampleRNNPASEConfig, streaming
+from samplernn_pase import SampleRNNPASE, SampleRNNPASEConfig, infer, streaming
 from samplernn_pase.content import ContentConfig
 from samplernn_pase.generate import told_of
 from samplernn_pase.infer import main
@@ -148,6 +148,10 @@ def test_the_command_says_through_a_pipe_what_it_says_of_files(
         assert main(["--stream", *options]) == 0
     wanted, _ = soundfile.read(tmp_path / "out.wav", dtype="int16")
     assert np.array_equal(np.fromfile(tmp_path / "out", "<i2"), wanted) and len(wanted) == 9001
+
+
+def test_the_command_hears_as_far_ahead_as_the_network() -> None:
+    assert infer.LOOK_AHEAD == streaming.LOOK_AHEAD
 
 
 PROGRAM = """

@@ -17,7 +17,7 @@ from torch import Tensor
 from vocoder_core.mel import log_mel
 from vocoder_core.streaming.frames import heard_frames
 from vocoder_core.streaming.pieces import Grid
-from vqvaevc import VQVAEVC, streaming
+from vqvaevc import VQVAEVC, infer, streaming
 from vqvaevc.condition import Frames, WaveCodes
 from vqvaevc.generate import of_units
 from vqvaevc.infer import main
@@ -196,6 +196,10 @@ def test_a_voice_by_codes_of_a_mel_needs_the_whole(
 ) -> None:
     assert main(["--stream", "--checkpoint", str(folders["codec"]), "--speaker", "anna"]) == 2
     assert "needs the whole recording" in capsys.readouterr().err
+
+
+def test_the_command_hears_as_far_ahead_as_the_network() -> None:
+    assert infer.LOOK_AHEAD == streaming.LOOK_AHEAD
 
 
 PROGRAM = """
