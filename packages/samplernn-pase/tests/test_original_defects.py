@@ -204,10 +204,10 @@ def of_fifteen(self: Mixer, speaker: int, content: int, size: int) -> None:
     MIXER(self, 15, content, size)
 
 
-def no_pase(config: Any) -> Any:
-    if config.speaker.provider not in ("lookup", "none"):
+def no_pase(config: SpeakerConfig, names: tuple[str, ...]) -> Any:
+    if config.provider not in ("lookup", "none"):
         raise NotImplementedError
-    return VOICES(config)
+    return VOICES(config, names)
 
 
 def beyond_its_classes(wav: Tensor, config: LabelConfig) -> Tensor:
@@ -237,7 +237,7 @@ DECODE, OF_WAVE, BEGIN, TIER, MIXER = (
     SampleTier.__init__,
     Mixer.__init__,
 )
-VOICES, GENERATE, DRAW = model.voices, generate.generate, engine.draw
+VOICES, GENERATE, DRAW = model.known, generate.generate, engine.draw
 DEFECTS: dict[str, tuple[Promise, list[Patch]]] = {
     "D1": (speech_has_two_signs, [(labels, "decode", without_sign)]),
     "D1 in generation alone": (what_was_said_is_foretold_as_it_was_drawn, [(labels, "of_wave", rectified)]),
@@ -251,7 +251,7 @@ DEFECTS: dict[str, tuple[Promise, list[Patch]]] = {
     ),
     "D7": (words_have_their_places_in_every_process, [(lost_in_refactor, "BEFORE", SETS)]),
     "D7 in the weights": (words_stay_with_the_weights, [(ContentConfig, "__post_init__", lambda _: None)]),
-    "D8": (everybody_who_can_be_told_can_be_trained, [(model, "voices", no_pase)]),
+    "D8": (everybody_who_can_be_told_can_be_trained, [(model, "known", no_pase)]),
     "256": (the_loudest_sample_is_a_class_like_others, [(labels, "encode", beyond_its_classes)]),
     "+15": (speakers_vectors_may_have_any_size, [(Mixer, "__init__", of_fifteen)]),
     "80": (speech_is_as_long_as_its_content, [(generate, "generate", with_its_primer)]),
