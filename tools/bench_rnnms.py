@@ -74,6 +74,7 @@ def renamed(name: str) -> str:
 
 def compare_generation(ours: RNNMS, theirs: Any, seconds: float, rounds: int, cpu_time: bool) -> None:
     """Print the table, and the ratio of the medians and of the best runs."""
+    folded = {f"rnnms, int8, 1 utterance in {folds} folds": folds for folds in (8, 16)}
     kinds: dict[str, tuple[Backend, int]] = {
         "rnnms, numba": ("numba", 1),
         "rnnms, numba, 8 utterances": ("numba", 8),
@@ -85,6 +86,8 @@ def compare_generation(ours: RNNMS, theirs: Any, seconds: float, rounds: int, cp
         "rnnms, torch": ("torch", 1),
     }
     runs = {name: bench.generation(ours, backend, batch, seconds) for name, (backend, batch) in kinds.items()}
+    for name, folds in folded.items():
+        kinds[name], runs[name] = ("int8", folds), bench.generation(ours, "int8", 1, seconds, folds)
     if theirs is not None:
         runs["univoc 0.2.1, generate()"] = univoc_generation(theirs, seconds)
     rates = timing.in_turn(runs, rounds, cpu_time)

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from .model import RNNMS, Backend
     from .settings import Settings
 
+FOLDED_SECONDS = 8.0  # of an utterance in folds, at least
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit status."""
@@ -73,20 +75,25 @@ def speed_table(model: RNNMS, kinds: Mapping[str, tuple[Backend, int]], rates: M
     return timing.samples_table(rates, model.sample_rate, arithmetic.HEAD if costs else (), beside)
 
 
-def generation(model: RNNMS, backend: Backend, batch: int, seconds: float) -> timing.Run:
-    """A run that synthesises for about that long. Compiled and calibrated here, on a few frames."""
+def generation(model: RNNMS, backend: Backend, batch: int, seconds: float, folds: int = 1) -> timing.Run:
+    """A run that synthesises for about that long. Compiled and calibrated here, on a few frames.
+
+    folds: of each utterance, which then is 8 s long or more, so that what folds say twice is little.
+    """
     import torch
 
     config, device = model.config.mel, next(model.parameters()).device
 
     def synthesize(frames: int) -> int:
         mel = -torch.rand(batch, config.n_mels, frames, generator=torch.Generator().manual_seed(0)).to(device)
-        return model.synthesize(mel, seed=0, backend=backend).cpu().numel()
+        return model.synthesize(mel, seed=0, backend=backend, folds=folds).cpu().numel()
 
     synthesize(1)
     begin = time.perf_counter()
     synthesize(4)
     frames = max(1, round(4 * seconds / (time.perf_counter() - begin)))
+    if folds > 1:
+        frames = max(frames, round(FOLDED_SECONDS * model.sample_rate / config.hop_length))
     return lambda: synthesize(frames)
 
 
