@@ -167,7 +167,7 @@ sys.exit(status)
 
 @pytest.mark.slow
 def test_memory_does_not_grow_with_a_long_mel(model: SampleRNNPASE, tmp_path: Path) -> None:
-    """Three pieces of a minute and seven; the first run compiles. What is freed lies about, and the peak varies by it."""
+    """Three pieces of a minute and seven; the first run compiles. What is freed lies about, so the peak varies."""
     model.save_pretrained(tmp_path / "voice")
     peaks = []
     for seconds in (200, 200, 400):

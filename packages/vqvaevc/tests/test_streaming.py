@@ -215,7 +215,7 @@ sys.exit(status)
 
 @pytest.mark.slow
 def test_memory_does_not_grow_with_a_long_mel(folders: dict[str, Path], tmp_path: Path) -> None:
-    """Three pieces of a minute and seven; the first run compiles. What is freed lies about, and the peak varies by it."""
+    """Three pieces of a minute and seven; the first run compiles. What is freed lies about, so the peak varies."""
     peaks = []
     for seconds in (200, 200, 400):
         mel = np.full((80, seconds * 16_000 // 256), -6.0, np.float32)
