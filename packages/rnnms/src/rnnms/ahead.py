@@ -48,7 +48,7 @@ def whole(encoder: nn.GRU, mel: Source, long: int = LONG) -> Iterator[Tensor]:
     starts = range(0, mel.frames, long)
     forward, first = [silence(encoder)[0]], silence(encoder)
     for start in starts[:-1]:
-        forward.append(_states(encoder, 0, False, _piece(mel, start, long), forward[-1])[-1])
+        forward.append(_states(encoder, 0, False, _piece(mel, start, long), forward[-1])[-1].clone())
     backward = [first]
     for start, before in zip(starts[:0:-1], forward[:0:-1]):
         piece = _piece(mel, start, long)
@@ -79,7 +79,9 @@ def heard(
     above = _states(encoder, 1, False, both[:count], forward[1])
     below = _states(encoder, 1, True, both, backward[1])
     made = torch.cat([above, below[:count]], dim=1)
-    return made, (ahead[count - 1], above[-1]), (behind[0], below[0])
+    ends = ahead[count - 1], above[-1], behind[0], below[0]
+    first, second, third, fourth = (end.clone() for end in ends)  # views would keep all states of every piece
+    return made, (first, second), (third, fourth)
 
 
 def silence(encoder: nn.GRU) -> States:
