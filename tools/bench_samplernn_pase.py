@@ -2,7 +2,7 @@
 
 All runs take turns, on one thread unless told otherwise, with random weights: only ratios are worth quoting on a busy
 machine. davidalvarezdlt/samplernn_pase is measured where it is checked out below --peers, by its own sampling loop,
-with what it lacks on today's PyTorch lent by tools/public_samplernn_code.py; else the command that puts it there is printed.
+with what it lacks on today's PyTorch lent by tools/samplernn_code.py; else the command that puts it there is printed.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ import torch
 
 import peers
 import rnnms.bench
-from public_samplernn_code import Sizes, info, lightning, project
 from rnnms import RNNMS, RNNMSConfig
+from samplernn_code import Sizes, info, lightning, project
 from samplernn_pase import SampleRNNPASE, SampleRNNPASEConfig, bench
 from samplernn_pase.content import ContentConfig
 from samplernn_pase.settings import Settings

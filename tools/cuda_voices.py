@@ -1,7 +1,7 @@
 """Vocoders that tools/bench_cuda.py measures, at full size, on a device; and the originals' own loops on it.
 
 Originals are run as their authors wrote them, where they are checked out: what they lack on today's PyTorch is lent by
-public_wavernn.py and public_samplernn_code.py.
+public_wavernn.py and samplernn_code.py.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ import samplernn_pase.tellers
 import vqvaevc.bench
 import vqvaevc.cell
 from bench_rnnms import univoc
-from public_samplernn_code import Sizes, info, lightning
-from public_samplernn_code import project as samplernn_project
 from public_wavernn import project as wavernn_project
 from rnnms import RNNMS, RNNMSConfig
+from samplernn_code import Sizes, info, lightning
+from samplernn_code import project as samplernn_project
 from samplernn_pase import SampleRNNPASE
 from vocoder_core.recurrent.engine import Cell
 from vqvaevc import VQVAEVCConfig

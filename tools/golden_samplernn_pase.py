@@ -8,7 +8,7 @@
 
 Their classes at a small size, in the three modes of conditioning, and at the published one, with weights that a seed
 makes: log-probabilities of three chunks whose states are carried, losses, gradients, states, and samples out of known
-uniforms. Three of their defects are repaired from outside, by tools/public_samplernn_code.py: states are carried (D2), a
+uniforms. Three of their defects are repaired from outside, by tools/samplernn_code.py: states are carried (D2), a
 decoded sample keeps its sign (D1), and waves are chosen whose raw samples are those that their codes decode to (D3).
 The paper's code has to give the same numbers. Nothing of ours is imported here, and none of their code is kept.
 """
@@ -26,7 +26,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from make_golden import ROOT, clip
-from public_samplernn_code import (
+from samplernn_code import (
     MODES,
     WIDTHS,
     Mode,

@@ -30,7 +30,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from gradient_curves import Curve, draw, table
-from public_samplernn_code import Sizes, Theirs, as_in_the_paper, lightning, paper, project
+from samplernn_code import Sizes, Theirs, as_in_the_paper, lightning, paper, project
 from samplernn_pase import SampleRNNPASE, SampleRNNPASEConfig
 from samplernn_pase.content import ContentConfig
 from samplernn_pase.features import Features

@@ -31,7 +31,6 @@ from samplernn_pase.public_weights import layout, renamed
 
 sys.path.append(str(Path(__file__).parent))
 from drawn_networks import LOOPS
-
 from public_samplernn import COUNTS, MODES, PUBLISHED, Mode, Sizes, content, ours, shapes, uniforms, weights, words
 
 Arrays = dict[str, np.ndarray]
@@ -265,9 +264,9 @@ def test_silence_is_the_public_code_of_it_and_full_scale_is_a_code() -> None:
 
 @contextmanager
 def live() -> Iterator[tuple[Any, Any]]:
-    """tools/public_samplernn.py, and the modules of the checkouts in the folder that SAMPLERNN_ORACLES names."""
+    """tools/samplernn_code.py, and the modules of the checkouts in the folder that SAMPLERNN_ORACLES names."""
     folder = os.environ.get("SAMPLERNN_ORACLES")
-    tool = Path(__file__).resolve().parents[3] / "tools" / "public_samplernn.py"
+    tool = Path(__file__).resolve().parents[3] / "tools" / "samplernn_code.py"
     if not folder or not tool.is_file():
         pytest.skip("SAMPLERNN_ORACLES names no folder of checkouts: see tools/golden_samplernn_pase.py")
     spec = importlib.util.spec_from_file_location("tools_public_samplernn", tool)
