@@ -1,6 +1,7 @@
 """What autoregressive vocoders share: how samples are drawn, compiled arithmetic for one core, a GRU to train on a CPU.
 
 engine      how a vocoder describes its step, and the loops and streams that run it; the compiled loop: loop
+folds       one utterance as several streams, cut where it is quiet
 replay      the loop in torch as a CUDA graph of a block, or without one; narrow: its weights in 16 bits; what no graph
             can hold: watched; one played on a CPU: tape
 draws       seeds to uniforms, a label from a distribution and a uniform

@@ -1,6 +1,6 @@
-"""Arithmetic of kernels that make one stream of samples on one core, compiled by numba when it is first used.
+"""Arithmetic of kernels that make streams of samples on one core, compiled by numba when it is first used.
 
-Each weight of such a network is used once a sample, so the speed is that at which one core reads its last-level cache.
+Each weight of such a network is used once a sample, so one stream is as fast as the core reads its caches.
 Hence dot products over whole rows (floats.py), and beside them nothing that costs more than 1 %: exp, sigmoid and tanh
 are polynomials without a branch or a call, so they are vectorised with the loop around them. The same in torch:
 draws.draw, torch.nn.GRU.
